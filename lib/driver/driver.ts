@@ -1,0 +1,158 @@
+/**
+ * The storage driver: what keeps layers on disk and shows them merged.
+ *
+ * The model is moby's graph driver. A driver knows directories by an id (a cacheID for a layer of an image, a
+ * mount id for a container), each with at most one parent, and nothing of images, digests or names; those are
+ * the store's. An id's content is its own changes on top of its parent's content.
+ *
+ * Filling an image's layers: {@link Driver.stage} opens a staging folder that no id names yet, {@link
+ * StagedLayer.apply} unpacks the layer's tar into it — several layers of one image at once, since no parent is
+ * needed for that — and {@link StagedLayer.commit} settles what did need the parent, then gives the folder its
+ * id by one rename. Until then a crash leaves only rubbish under the staging folder's lock.
+ *
+ *     const base = await driver.stage();  await base.apply(tar0);  await base.commit(id0, undefined)
+ *     const next = await driver.stage();  await next.apply(tar1);  await next.commit(id1, id0)
+ *
+ * Running a container: {@link Driver.createReadWrite} makes a writable layer, {@link Driver.get} mounts it
+ * merged with its parents, {@link Driver.put} undoes that, {@link Driver.diff} packs what was changed as a layer
+ * tar, {@link Driver.remove} drops it.
+ *
+ *     await driver.createReadWrite(mountID, id1)
+ *     const path = await driver.get(mountID)      // …a merged root file system…
+ *     await driver.put(mountID)
+ *     for await (const change of driver.changes(mountID, id1)) console.log(change.kind, change.path)
+ */
+import type { OwnedFd } from '../native/fd.ts'
+import type { TarLimits } from '../tar/entry.ts'
+
+/** `A`dded, `C`hanged or `D`eleted, as `docker diff` prints. */
+export type ChangeKind = 'A' | 'C' | 'D'
+
+/** One path that differs from the parent. `path` is absolute in the layer, as bytes. */
+export interface Change {
+  readonly kind: ChangeKind
+  readonly path: Buffer
+}
+
+/** Options a caller may ask for at mount; everything else is pinned by the driver (see overlay2/options.ts). */
+export interface MountOptions {
+  readonly readOnly?: boolean
+  /** No sync ever reaches the upper file system (5.10): for throw-away roots. */
+  readonly volatile?: boolean
+  readonly redirectDir?: boolean
+  readonly metacopy?: boolean
+  readonly xino?: 'on' | 'off' | 'auto'
+  readonly userxattr?: boolean
+  readonly noatime?: boolean
+  readonly nodev?: boolean
+  readonly nosuid?: boolean
+  readonly noexec?: boolean
+  /** SELinux context for the whole mount (`context=`). */
+  readonly context?: string
+}
+
+export interface ApplyOptions {
+  readonly limits?: TarLimits
+  readonly signal?: AbortSignal
+  /** Sees the archive's bytes as they are cut up, for tar-split. */
+  readonly observer?: TarObserver
+}
+
+/** Sees a tar as it is read: every byte of the stream is in exactly one call, in order. */
+export interface TarObserver {
+  /** Bytes between bodies: headers, extension blocks, padding, end-of-archive, trailing bytes. */
+  segment(bytes: Buffer): void
+  /** A member begins; `name` as in the archive (after PAX and GNU names), `size` of the body that follows. */
+  entry(name: Buffer, size: number): void
+  body(bytes: Buffer): void
+}
+
+/** A layer being unpacked, held by a lock so that gc leaves it alone. */
+export interface StagedLayer extends AsyncDisposable {
+  /** The staging folder; the store may put files of its own beside the layer, they go with it. */
+  readonly path: string
+  /** Unpacks an uncompressed layer tar. Once. Returns the layer's size in bytes as moby counts it. */
+  apply(tar: AsyncIterable<Buffer>, options?: ApplyOptions): Promise<number>
+  /** Settles what needs the parent and syncs (durability `full`). Idempotent; parents must be committed. */
+  settle(parent: string | undefined): Promise<number>
+  /** settle(), then makes it `id`. Short when settled before: renames and small files only. */
+  commit(id: string, parent: string | undefined): Promise<void>
+  /** Removes the staging folder when it was not committed. Idempotent. */
+  discard(): Promise<void>
+}
+
+/** What `inspect` shows: the folders of one id. */
+export interface LayerPaths {
+  readonly lowerdir: readonly string[]
+  readonly upperdir: string
+  readonly workdir?: string
+  readonly merged?: string
+}
+
+/** A detached view: `fd` is the root of a mount that is in no mount table, gone when the fd is closed. */
+export interface DetachedMount extends AsyncDisposable {
+  readonly fd: OwnedFd
+}
+
+/** Something wrong or left over that the driver alone can see; see store/check.ts for the kinds. */
+export interface DriverProblem {
+  readonly kind: string
+  readonly severity: 'damage' | 'rubbish'
+  readonly path: string
+  readonly detail: string
+  /** Mends it; absent where only removal of the layer would. */
+  readonly repair?: () => Promise<void>
+}
+
+export interface Driver {
+  /** Docker's name for it: names the folder `<root>/<name>` and `image/<name>`. */
+  readonly name: string
+  /** The driver's home, `<root>/<name>`. */
+  readonly home: string
+
+  stage(): Promise<StagedLayer>
+  /** An empty layer to be filled by applyDiff or by a mount. @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent) */
+  create(id: string, parent: string | undefined): Promise<void>
+  /** A writable layer for a container. Same errors as create(). */
+  createReadWrite(id: string, parent: string | undefined): Promise<void>
+  exists(id: string): Promise<boolean>
+  /** The parent's id, undefined for a base layer. @throws ERR_LAYER_NOT_FOUND */
+  parent(id: string): Promise<string | undefined>
+  /** Mounts id merged with its parents at `<home>/<id>/merged`, or re-uses that mount; each get needs one put. */
+  get(id: string, options?: MountOptions): Promise<string>
+  /** The last put unmounts; a put too many does nothing. */
+  put(id: string): Promise<void>
+  /** The merged view as a detached mount; nothing else may have id mounted writable (the store sees to that). */
+  open(id: string, options?: MountOptions): Promise<DetachedMount>
+  /** Renames id to the driver's trash and forgets it; {@link emptyTrash} deletes. A missing id is no error. */
+  remove(id: string): Promise<void>
+  /** Deletes what remove() set aside. Returns bytes freed. */
+  emptyTrash(): Promise<number>
+  /** Fills an empty layer made by create(). Returns the size as diffSize would. */
+  applyDiff(id: string, parent: string | undefined, tar: AsyncIterable<Buffer>, options?: ApplyOptions): Promise<number>
+  /** The changes of id against parent as an uncompressed layer tar; the same bytes each time. */
+  diff(id: string, parent: string | undefined, options?: { readonly signal?: AbortSignal }): AsyncIterable<Buffer>
+  /** Sorted by path bytes. */
+  changes(id: string, parent: string | undefined): AsyncIterable<Change>
+  /** Apparent bytes of all non-directories in the diff, each inode once (moby's rule). */
+  diffSize(id: string, parent: string | undefined): Promise<number>
+  /** Bytes on disk (st_blocks) of the diff, each inode once. */
+  diskUsage(id: string): Promise<number>
+  /** Opens a regular file of the merged content of id for reading, confined to the layer; for tar-split. */
+  openFiles(id: string): Promise<FileGetter>
+  metadata(id: string): Promise<LayerPaths>
+  /** Ordered pairs for `info`, with moby's keys. */
+  status(): Promise<readonly (readonly [string, string])[]>
+  /** All ids in the home, mounted or not. */
+  list(): Promise<string[]>
+  /** What is broken or left over below the home. `referenced` are the ids that the store knows, with their parents. */
+  check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]>
+  /** Unmounts everything this process mounted below the home. */
+  cleanup(): Promise<void>
+}
+
+/** Gives the bodies of a layer's files back, for reassembling its tar. */
+export interface FileGetter extends AsyncDisposable {
+  /** An fd the caller closes. `name` is a member name as in the archive; never leaves the layer. */
+  open(name: Uint8Array): Promise<number>
+}

@@ -1,0 +1,155 @@
+/**
+ * Every error overlaid throws: one class for what the store finds, one for what the kernel refuses, one table
+ * that says what each code means and which exit status the command gives it.
+ */
+
+/** Exit statuses of the command. 128 + n is added for signal n. */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  inUse: 4,
+  unsupported: 5,
+  damaged: 6,
+} as const
+
+interface CodeFacts {
+  readonly exit: number
+  readonly meaning: string
+}
+
+/** Domain codes, grouped by when one can meet them. A system call's failure carries its errno name instead. */
+export const CODES = {
+  // Naming things
+  ERR_INVALID_ARGUMENT: { exit: EXIT.usage, meaning: 'an argument or option has no meaning here' },
+  ERR_INVALID_REFERENCE: { exit: EXIT.usage, meaning: 'not a well-formed image reference, id or digest' },
+  ERR_IMAGE_NOT_FOUND: { exit: EXIT.notFound, meaning: 'no image has this reference or id' },
+  ERR_LAYER_NOT_FOUND: { exit: EXIT.notFound, meaning: 'no layer has this chainID or cacheID' },
+  ERR_CONTAINER_NOT_FOUND: { exit: EXIT.notFound, meaning: 'no container has this name or id' },
+  ERR_MOUNT_NOT_FOUND: { exit: EXIT.notFound, meaning: 'nothing is mounted there that overlaid made' },
+  ERR_AMBIGUOUS_ID: { exit: EXIT.usage, meaning: 'a shortened id matches more than one object' },
+
+  // Using the store
+  ERR_IN_USE: { exit: EXIT.inUse, meaning: 'a container, image, layer or mount still needs it' },
+  ERR_ALREADY_EXISTS: { exit: EXIT.inUse, meaning: 'the name is taken' },
+  ERR_STORE_LOCKED: { exit: EXIT.inUse, meaning: 'a running dockerd or another process holds the data root' },
+  ERR_STORE_VERSION: { exit: EXIT.unsupported, meaning: 'the store was written by a newer overlaid' },
+  ERR_STORE_CLOSED: { exit: EXIT.failed, meaning: 'the store object was used after close()' },
+  ERR_DRIVER_MISMATCH: { exit: EXIT.unsupported, meaning: 'the data root belongs to another storage driver' },
+
+  // What this machine can do
+  ERR_UNSUPPORTED_KERNEL: { exit: EXIT.unsupported, meaning: 'the running kernel lacks a needed feature' },
+  ERR_UNSUPPORTED_FS: { exit: EXIT.unsupported, meaning: 'the backing file system cannot carry the driver' },
+  ERR_NO_PRIVILEGE: { exit: EXIT.unsupported, meaning: 'the process lacks a privilege, the message says which' },
+  ERR_NO_BINDING: { exit: EXIT.unsupported, meaning: 'the native addon could not be loaded' },
+  ERR_CHAIN_TOO_DEEP: { exit: EXIT.unsupported, meaning: 'more layers than the kernel or the driver can stack' },
+  ERR_MOUNT_MISMATCH: {
+    exit: EXIT.failed,
+    meaning: 'the kernel mounted something other than what was asked; it was unmounted again',
+  },
+
+  // Input that is wrong
+  ERR_BAD_TAR: { exit: EXIT.damaged, meaning: 'the archive is truncated, corrupt or not a tar' },
+  ERR_BAD_COMPRESSION: { exit: EXIT.damaged, meaning: 'the compressed stream is truncated or corrupt' },
+  ERR_UNSAFE_PATH: { exit: EXIT.damaged, meaning: 'an archive entry reaches outside its layer' },
+  ERR_LIMIT_EXCEEDED: { exit: EXIT.damaged, meaning: 'an archive passes a size, count or depth limit' },
+  ERR_BAD_MANIFEST: { exit: EXIT.damaged, meaning: 'a manifest, index or image config does not have its form' },
+  ERR_UNSUPPORTED_MEDIA_TYPE: { exit: EXIT.damaged, meaning: 'a media type this version does not read' },
+  ERR_DIGEST_MISMATCH: { exit: EXIT.damaged, meaning: 'bytes do not have the digest they are named by' },
+  ERR_SIZE_MISMATCH: { exit: EXIT.damaged, meaning: 'bytes do not have the size they are described by' },
+
+  // State that is wrong
+  ERR_DAMAGED: { exit: EXIT.damaged, meaning: 'the store is damaged here; `overlaid check` tells more' },
+} as const satisfies Record<string, CodeFacts>
+
+export type ErrorCode = keyof typeof CODES
+
+/** What an {@link OverlaidError} knows beside its code and message. */
+export interface ErrorFacts {
+  readonly path?: string
+  readonly dest?: string
+  /** What the user can do about it, in mount words. */
+  readonly hint?: string
+  readonly detail?: readonly string[]
+  readonly cause?: unknown
+}
+
+const brand = Symbol.for('overlaid.error')
+
+/** An error that overlaid itself found. `code` is a key of {@link CODES}. */
+export class OverlaidError extends Error {
+  override readonly name: string = 'OverlaidError'
+  readonly code: string
+  readonly path?: string
+  readonly dest?: string
+  readonly hint?: string
+  readonly detail?: readonly string[]
+  readonly [brand] = true
+
+  constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause })
+    this.code = code
+    assignFacts(this, facts)
+  }
+}
+
+/** What the binding reports of a failed system call: Node's own field names plus flags, detail and hint. */
+export interface SyscallFacts extends ErrorFacts {
+  /** The errno's name, for example `EBUSY`. */
+  readonly code: string
+  /** The negative errno, as in Node's fs errors. */
+  readonly errno: number
+  readonly syscall: string
+  /** Symbolic flags the call was made with. */
+  readonly flags?: readonly string[]
+}
+
+/** A system call failed. `code`, `errno`, `syscall`, `path` and `dest` are as in Node's own fs errors. */
+export class SyscallError extends Error {
+  override readonly name: string = 'SyscallError'
+  readonly code: string
+  readonly errno: number
+  readonly syscall: string
+  readonly path?: string
+  readonly dest?: string
+  readonly flags?: readonly string[]
+  readonly detail?: readonly string[]
+  readonly hint?: string
+  readonly [brand] = true
+
+  constructor(message: string, facts: SyscallFacts) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause })
+    this.code = facts.code
+    this.errno = facts.errno
+    this.syscall = facts.syscall
+    if (facts.flags !== undefined) this.flags = facts.flags
+    assignFacts(this, facts)
+  }
+}
+
+function assignFacts(target: object, facts: ErrorFacts): void {
+  for (const key of ['path', 'dest', 'hint', 'detail'] as const) {
+    if (facts[key] !== undefined) Object.assign(target, { [key]: facts[key] })
+  }
+}
+
+/** Whether `error` came from overlaid, of whichever copy of the package. */
+export function isOverlaidError(error: unknown): error is OverlaidError | SyscallError {
+  return typeof error === 'object' && error !== null && brand in error
+}
+
+/** Whether `error` carries this code: a key of {@link CODES} or an errno name such as `ENOENT`. */
+export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  return typeof error === 'object' && error !== null && codes.includes((error as { code?: string }).code ?? '')
+}
+
+/** errno names that say "this machine can't" rather than "this operation failed". */
+const MACHINE_ERRNOS: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'ENOSYS', 'ENODEV', 'EOPNOTSUPP', 'ENOTSUP'])
+
+/** The command's exit status for `error`. */
+export function exitStatus(error: unknown): number {
+  const code = (error as { code?: string } | null)?.code ?? ''
+  if (code in CODES) return CODES[code as ErrorCode].exit
+  return MACHINE_ERRNOS.has(code) ? EXIT.unsupported : EXIT.failed
+}

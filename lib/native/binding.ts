@@ -1,0 +1,195 @@
+/**
+ * The typed face of the addon, and the only file that knows a .node file exists.
+ *
+ * Each function has exactly its system call's name and does exactly one; the TypeScript above it has the human
+ * names. Paths go in as strings or bytes and names come out as Buffers, since Linux names are bytes. File
+ * descriptors are plain numbers, always O_CLOEXEC, and belong to whoever asked for them: close with
+ * {@link OwnedFd} or `fs.closeSync`. Every call rejects with a {@link SyscallError}.
+ */
+
+/** A path or name: bytes where it may not be UTF-8. A NUL inside is refused with a TypeError. */
+export type Bytes = string | Uint8Array
+
+/** AT_FDCWD: a relative path is taken from the working directory. */
+export const AT_FDCWD = -100
+
+/** One directory entry as getdents64(2) gives it; `.` and `..` are left out. */
+export interface Dirent {
+  readonly name: Buffer
+  /** DT_* of dirent.h; DT_UNKNOWN (0) where the file system keeps no type. */
+  readonly type: number
+  readonly ino: bigint
+}
+
+/** What statx(2) says, narrowed. Sizes in bytes, `blocks` in units of 512 bytes, times in seconds + nanoseconds. */
+export interface Stat {
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly nlink: number
+  readonly ino: bigint
+  readonly size: number
+  readonly blocks: number
+  readonly mtimeSec: number
+  readonly mtimeNsec: number
+  readonly ctimeSec: number
+  readonly ctimeNsec: number
+  readonly devMajor: number
+  readonly devMinor: number
+  readonly rdevMajor: number
+  readonly rdevMinor: number
+  /** STATX_ATTR_* bits. */
+  readonly attributes: bigint
+  /** The mount's id: unique (STATX_MNT_ID_UNIQUE, 6.8) where the kernel has it, else the re-usable one. */
+  readonly mountID: bigint
+  readonly mountIDUnique: boolean
+}
+
+/** statfs(2). */
+export interface StatFs {
+  readonly type: number
+  readonly blockSize: number
+  readonly blocks: bigint
+  readonly blocksFree: bigint
+  readonly blocksAvailable: bigint
+  readonly files: bigint
+  readonly filesFree: bigint
+  readonly nameMax: number
+  /** ST_* bits (ST_RDONLY is 1). */
+  readonly flags: number
+}
+
+/** An extended attribute; the value is bytes. */
+export interface Xattr {
+  readonly name: string
+  readonly value: Buffer
+}
+
+/** One entry of {@link scandirat}. */
+export interface ScannedEntry {
+  readonly name: Buffer
+  readonly stat: Stat
+  /** Asked for with `xattrs`; sorted by name. */
+  readonly xattrs: readonly Xattr[]
+  /** A symlink's target. */
+  readonly target?: Buffer
+}
+
+/** How a path below a root is resolved; see openat2(2). */
+export interface OpenHow {
+  readonly flags: number
+  readonly mode?: number
+  readonly resolve?: number
+}
+
+/**
+ * One step of {@link fileops}. `path` is relative to the root fd; its parent is opened with
+ * openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV), so links of the tree itself are followed
+ * inside it and nowhere else; the last component is never followed.
+ */
+export type FileOp =
+  /** O_CREAT | O_EXCL | O_NOFOLLOW with `data`; then owner, xattrs, mode, times by fd. */
+  | ({ readonly op: 'file'; readonly path: Uint8Array; readonly data: readonly Uint8Array[] } & OpMeta)
+  /** Makes a directory; an existing one is kept and gets the metadata. */
+  | ({ readonly op: 'dir'; readonly path: Uint8Array } & OpMeta)
+  | ({ readonly op: 'symlink'; readonly path: Uint8Array; readonly target: Uint8Array } & OpMeta)
+  | ({ readonly op: 'node'; readonly path: Uint8Array; readonly major: number; readonly minor: number } & OpMeta)
+  /** linkat without AT_SYMLINK_FOLLOW; the target's parent is resolved in the root like `path`'s. */
+  | { readonly op: 'link'; readonly path: Uint8Array; readonly target: Uint8Array }
+  /** Owner, xattrs, mode and times of what is there; a symlink is not followed. */
+  | ({ readonly op: 'meta'; readonly path: Uint8Array } & Partial<OpMeta>)
+  /** unlinkat, or with `recursive` the whole tree; `missingOk` tolerates ENOENT. */
+  | { readonly op: 'remove'; readonly path: Uint8Array; readonly recursive?: boolean; readonly missingOk?: boolean }
+  | { readonly op: 'rename'; readonly path: Uint8Array; readonly dest: Uint8Array }
+
+/** Metadata in the order in which it is applied: owner, xattrs, mode (type bits included), times. */
+export interface OpMeta {
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly mtimeSec: number
+  readonly mtimeNsec: number
+  readonly xattrs?: readonly { readonly name: string; readonly value: Uint8Array }[]
+}
+
+/** What a lock call asks for. */
+export type LockKind = 'read' | 'write' | 'unlock'
+
+/** A mount as statmount(2) or mountinfo tells it. */
+export interface MountInfo {
+  readonly id: bigint
+  readonly parentID: bigint
+  readonly fsType: string
+  /** Octal escapes undone. */
+  readonly mountPoint: Buffer
+  readonly root: Buffer
+  readonly source: string
+  /** Mount options such as `rw,nosuid`. */
+  readonly options: string
+  /** Super block options, as the kernel prints them. */
+  readonly superOptions: string
+}
+
+/** The addon's functions. */
+export interface Binding {
+  mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
+  /** mount(2) on a thread of its own after unshare(CLONE_FS) and fchdir(cwdFd): relative names start there. */
+  mountFrom(cwdFd: number, source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
+  umount2(target: Bytes, flags: number): Promise<void>
+  fsopen(type: string, flags: number): Promise<number>
+  fsconfigSetFlag(fd: number, key: string): Promise<void>
+  fsconfigSetString(fd: number, key: string, value: Bytes): Promise<void>
+  fsconfigSetFd(fd: number, key: string, aux: number): Promise<void>
+  fsconfigCreate(fd: number): Promise<void>
+  fsmount(fd: number, flags: number, attributes: number): Promise<number>
+  moveMount(fromDirfd: number, from: Bytes, toDirfd: number, to: Bytes, flags: number): Promise<void>
+  openTree(dirfd: number, path: Bytes, flags: number): Promise<number>
+  mountSetattr(
+    dirfd: number,
+    path: Bytes,
+    flags: number,
+    attr: { readonly set?: number; readonly clear?: number; readonly propagation?: number; readonly usernsFd?: number },
+  ): Promise<void>
+  /** On a thread of its own: unshare(CLONE_FS), setns(nsFd, CLONE_NEWNS), move_mount(treeFd → target). */
+  moveMountInto(nsFd: number, treeFd: number, target: Bytes): Promise<void>
+  /** On a thread of its own: unshare(CLONE_FS), setns(nsFd, CLONE_NEWNS), umount2(target). */
+  umount2In(nsFd: number, target: Bytes, flags: number): Promise<void>
+  mknodat(dirfd: number, path: Bytes, mode: number, major: number, minor: number): Promise<void>
+  statfs(path: Bytes): Promise<StatFs>
+  fstatfs(fd: number): Promise<StatFs>
+  getdents64(fd: number): Promise<Dirent[]>
+  statx(dirfd: number, path: Bytes, flags: number): Promise<Stat>
+  /** getdents64 + statx (+ llistxattr/lgetxattr, readlinkat) of one directory in one call. */
+  scandirat(dirfd: number, path: Bytes, options: { readonly xattrs: boolean }): Promise<ScannedEntry[]>
+  /** `undefined` where the attribute is absent (ENODATA). */
+  lgetxattr(path: Bytes, name: string): Promise<Buffer | undefined>
+  fgetxattr(fd: number, name: string): Promise<Buffer | undefined>
+  lsetxattr(path: Bytes, name: string, value: Uint8Array, flags: number): Promise<void>
+  fsetxattr(fd: number, name: string, value: Uint8Array, flags: number): Promise<void>
+  llistxattr(path: Bytes): Promise<string[]>
+  flistxattr(fd: number): Promise<string[]>
+  lremovexattr(path: Bytes, name: string): Promise<void>
+  openat2(dirfd: number, path: Bytes, how: OpenHow): Promise<number>
+  /** openat2's RESOLVE_IN_ROOT | NO_MAGICLINKS | NO_XDEV; without openat2 component by component. */
+  openInRoot(rootFd: number, path: Bytes, flags: number, mode: number): Promise<number>
+  readlinkat(dirfd: number, path: Bytes): Promise<Buffer>
+  mkdirat(dirfd: number, path: Bytes, mode: number): Promise<void>
+  unlinkat(dirfd: number, path: Bytes, flags: number): Promise<void>
+  /** Removes `path` and everything below it, never following a link; ENOENT is success. */
+  removeTree(dirfd: number, path: Bytes): Promise<void>
+  renameat2(oldDirfd: number, old: Bytes, newDirfd: number, path: Bytes, flags: number): Promise<void>
+  /** F_OFD_SETLK on the whole file: false where another description holds it. */
+  ofdLock(fd: number, kind: LockKind): Promise<boolean>
+  /** flock(2) with LOCK_NB: false where another description holds it. */
+  flock(fd: number, kind: LockKind): Promise<boolean>
+  syncfs(fd: number): Promise<void>
+  pidfdOpen(pid: number): Promise<number>
+  /** statmount(2) by unique id; rejects with ENOSYS before 6.8. */
+  statmount(mountID: bigint): Promise<MountInfo>
+  /** listmount(2): the unique ids below a mount (the whole namespace for LSMT_ROOT). */
+  listmount(mountID: bigint): Promise<bigint[]>
+  /** Runs the steps in order on one pool thread; a failure names `index` and stops there. */
+  fileops(rootFd: number, ops: readonly FileOp[]): Promise<void>
+  /** CRC-64/GO-ISO in place: `state` is the 8-byte big-endian running value. */
+  crc64(state: Uint8Array, data: Uint8Array): void
+}
