@@ -1,0 +1,43 @@
+/** The public names of overlaid. No code lives here. */
+export { Store } from './store/store.ts'
+export type { StoreOptions } from './store/store.ts'
+export { Images } from './store/image-store.ts'
+export type {
+  HistoryStep,
+  Image,
+  ImageMountOptions,
+  ImageSummary,
+  ImportOptions,
+  LoadFrom,
+  LoadOptions,
+  LoadReport,
+  RemoveReport,
+  SaveOptions,
+} from './store/image-store.ts'
+export { Layers } from './store/layer-store.ts'
+export type { LayerSummary } from './store/layer-store.ts'
+export { Containers } from './store/container-store.ts'
+export type { ContainerSummary, CreateOptions } from './store/container-store.ts'
+export { Container } from './store/container.ts'
+export type { CommitOptions, ContainerDetails, ContainerMountOptions } from './store/container.ts'
+export { Mount } from './store/mount.ts'
+export type { OnProgress, Progress } from './store/progress.ts'
+export type { StoreInfo } from './store/info.ts'
+export type { DiskUsage } from './store/df.ts'
+export type { GcOptions, GcReport } from './store/gc.ts'
+export type { CheckOptions, CheckProblem, CheckReport } from './store/check.ts'
+export type {
+  Change,
+  ChangeKind,
+  DetachedMount,
+  Driver,
+  LayerPaths,
+  MountOptions,
+  StagedLayer,
+} from './driver/driver.ts'
+export type { CacheID, ChainID, DiffID, Digest } from './oci/digest.ts'
+export type { ImageConfig } from './oci/config.ts'
+export type { ImageSource, SourceImage, SourceLayer } from './transfer/source.ts'
+export type { TarLimits } from './tar/entry.ts'
+export { CODES, EXIT, OverlaidError, SyscallError, exitStatus, hasCode, isOverlaidError } from './errors.ts'
+export type { ErrorCode } from './errors.ts'

@@ -1,0 +1,26 @@
+/** What the parts of a store share: the open root, its driver, its lock, and how to warn. */
+import type { Driver } from '../driver/driver.ts'
+import type { Durability } from '../fs/atomic.ts'
+import type { StorePaths } from './paths.ts'
+
+export interface LockOptions {
+  readonly signal?: AbortSignal
+  /** Taken even when a dockerd runs: for undoing our own mounts, which touches nothing of dockerd's. */
+  readonly besideDockerd?: boolean
+}
+
+export interface StoreContext {
+  readonly root: string
+  readonly paths: StorePaths
+  readonly driver: Driver
+  readonly durability: Durability
+  readonly readOnly: boolean
+  warn(message: string): void
+  /**
+   * Runs `work` holding the store lock, for which the root is made ready for writing first. Everything that two
+   * processes may race on is decided inside; nothing slow is done inside.
+   * @throws ERR_STORE_LOCKED when a dockerd runs on the root, ERR_NO_PRIVILEGE, ERR_INVALID_ARGUMENT on a store
+   *   opened read-only, ERR_STORE_CLOSED
+   */
+  locked<T>(work: () => Promise<T>, options?: LockOptions): Promise<T>
+}
