@@ -1,0 +1,90 @@
+/**
+ * A fresh file system for a test: on a loop device or a tmpfs, mounted on a folder of its own, unmounted and
+ * detached when the test ends. Use mkfs's own defaults unless the kind says otherwise.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { MIB } from './sizes.ts'
+
+/** `ext4-no-dtype` has no file types in its directory entries: what overlay2 must refuse. */
+export type FileSystemKind = 'ext4' | 'ext4-no-dtype' | 'xfs' | 'btrfs' | 'tmpfs'
+
+const MKFS: Record<Exclude<FileSystemKind, 'tmpfs'>, readonly string[]> = {
+  ext4: ['mkfs.ext4', '-q', '-F'],
+  'ext4-no-dtype': ['mkfs.ext4', '-q', '-F', '-O', '^filetype'],
+  xfs: ['mkfs.xfs', '-q', '-f'],
+  btrfs: ['mkfs.btrfs', '-q', '-f'],
+}
+
+/** mkfs.xfs refuses less than 300 MiB. The image is sparse, so size costs nothing. */
+export const DEFAULT_SIZE: number = 512 * MIB
+
+export interface LoopFileSystem extends Disposable {
+  /** Where it is mounted. */
+  readonly dir: string
+  /** The block device, or `tmpfs`. */
+  readonly device: string
+  /** The file behind the loop device. */
+  readonly image?: string
+  /** Unmounts and mounts again with other options: `remount('ro')`. */
+  remount(options: string): void
+  /** Unmounts (so that a tool can work on {@link image}), runs `work`, mounts again. */
+  offline(work: (image: string) => void): void
+  dispose(): void
+}
+
+function run(command: string, ...args: string[]): string {
+  return execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' })
+}
+
+/** Makes and mounts a file system of `kind` with `size` bytes. The caller disposes it. */
+export function loopFileSystem(kind: FileSystemKind, size: number = DEFAULT_SIZE): LoopFileSystem {
+  const top = mkdtempSync(join(tmpdir(), `overlaid-${kind}-`))
+  const dir = join(top, 'fs')
+  const image = join(top, 'image')
+  mkdirSync(dir)
+  try {
+    if (kind !== 'tmpfs') makeImage(image, size, MKFS[kind])
+    const mount = (): void => {
+      if (kind === 'tmpfs') run('mount', '-t', 'tmpfs', '-o', `size=${size.toString()}`, 'tmpfs', dir)
+      // mount(8) sets the loop device's autoclear, so the unmount detaches it.
+      else run('mount', '-o', 'loop', image, dir)
+    }
+    mount()
+    return handle(top, dir, kind === 'tmpfs' ? undefined : image, mount)
+  } catch (error) {
+    rmSync(top, { recursive: true, force: true })
+    throw error
+  }
+}
+
+function makeImage(image: string, size: number, mkfs: readonly string[]): void {
+  writeFileSync(image, '')
+  truncateSync(image, size)
+  run(mkfs[0] ?? '', ...mkfs.slice(1), image)
+}
+
+function handle(top: string, dir: string, image: string | undefined, mount: () => void): LoopFileSystem {
+  let mounted = true
+  const dispose = (): void => {
+    if (!mounted) return
+    run('umount', dir)
+    mounted = false
+    rmSync(top, { recursive: true, force: true })
+  }
+  return {
+    dir,
+    device: run('findmnt', '-n', '-o', 'SOURCE', '--mountpoint', dir).trim(),
+    ...(image === undefined ? {} : { image }),
+    remount: (options) => void run('mount', '-o', `remount,${options}`, dir),
+    offline: (work) => {
+      run('umount', dir)
+      work(image ?? dir)
+      mount()
+    },
+    dispose,
+    [Symbol.dispose]: dispose,
+  }
+}
