@@ -81,10 +81,10 @@ const brand = Symbol.for('overlaid.error')
 export class OverlaidError extends Error {
   override readonly name: string = 'OverlaidError'
   readonly code: string
-  readonly path?: string
-  readonly dest?: string
-  readonly hint?: string
-  readonly detail?: readonly string[]
+  declare readonly path?: string
+  declare readonly dest?: string
+  declare readonly hint?: string
+  declare readonly detail?: readonly string[]
   readonly [brand] = true
 
   constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
@@ -111,11 +111,11 @@ export class SyscallError extends Error {
   readonly code: string
   readonly errno: number
   readonly syscall: string
-  readonly path?: string
-  readonly dest?: string
-  readonly flags?: readonly string[]
-  readonly detail?: readonly string[]
-  readonly hint?: string
+  declare readonly path?: string
+  declare readonly dest?: string
+  declare readonly flags?: readonly string[]
+  declare readonly detail?: readonly string[]
+  declare readonly hint?: string
   readonly [brand] = true
 
   constructor(message: string, facts: SyscallFacts) {
