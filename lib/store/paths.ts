@@ -24,7 +24,7 @@
  * Moby's files have no newline at the end: it reads `size` with strconv.ParseInt on the raw bytes.
  */
 import { join } from 'node:path'
-import type { ChainID, Digest } from '../oci/digest.ts'
+import { type ChainID, type Digest, hexOf } from '../oci/digest.ts'
 
 /** Modes by kind of path; the numbers are dockerd's own. */
 export const MODES = {
@@ -110,11 +110,6 @@ export function storeFolders(paths: StorePaths): readonly (readonly [path: strin
     [paths.containers, d],
     [paths.holds, d],
   ]
-}
-
-/** The hex part of a digest, as it names files. */
-export function hexOf(digest: Digest | ChainID): string {
-  return digest.slice(digest.indexOf(':') + 1)
 }
 
 export function layerDir(paths: StorePaths, chainID: ChainID): string {

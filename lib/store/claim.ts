@@ -1,0 +1,132 @@
+/**
+ * A claim: a small JSON file that says what a process needs, which the process keeps locked while it lives.
+ *
+ * The kernel drops the lock with the process, however it ends, so a claim whose lock can be had is a dead one's.
+ * Claims are made, read for a decision and removed under a lock that their kind names (leases: the store's, holds:
+ * the container's): that is why nobody meets one between its creation and its lock.
+ */
+import { randomBytes } from 'node:crypto'
+import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { readFile, readdir, rename, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode } from '../errors.ts'
+import { OwnedFd } from '../native/fd.ts'
+import { binding } from '../native/binding.ts'
+import { MODES } from './paths.ts'
+
+/** A claim of this process. */
+export class Claim<T> {
+  readonly path: string
+  readonly #fd: OwnedFd
+
+  private constructor(path: string, fd: OwnedFd) {
+    this.path = path
+    this.#fd = fd
+  }
+
+  /** Makes one in `folder`, under a random name. It shows whole or not at all. */
+  static async make<T>(folder: string, content: T): Promise<Claim<T>> {
+    const name = randomBytes(16).toString('hex')
+    const temp = join(folder, `.${name}`)
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
+    const claim = new Claim<T>(join(folder, `${name}.json`), new OwnedFd(openSync(temp, flags, MODES.privateFile)))
+    try {
+      await binding.ofdLock(claim.#fd.fd, 'write')
+      claim.update(content)
+      await rename(temp, claim.path)
+    } catch (error) {
+      await removeFile(temp)
+      claim.#fd.close()
+      throw error
+    }
+    return claim
+  }
+
+  update(content: T): void {
+    const bytes = Buffer.from(JSON.stringify(content))
+    // Longer than before or not, a reader without the lock finds one JSON text: the rest is cut off afterwards.
+    writeSync(this.#fd.fd, bytes, 0, bytes.length, 0)
+    ftruncateSync(this.#fd.fd, bytes.length)
+  }
+
+  /** Lets go of the lock and leaves the file: what it says must now be true without a process. */
+  leave(): void {
+    this.#fd.close()
+  }
+
+  /** Removes it. Idempotent. */
+  async drop(): Promise<void> {
+    await removeFile(this.path)
+    this.#fd.close()
+  }
+}
+
+/** A claim as someone else finds it. */
+export interface FoundClaim<T> {
+  readonly path: string
+  /** Undefined when it cannot be read: its process died before it was whole. */
+  readonly content: T | undefined
+  /** Whether the process that made it lives and still holds it. */
+  readonly alive: boolean
+}
+
+/** The claims in `folder`; none when there is no such folder. */
+export async function readClaims<T>(folder: string): Promise<FoundClaim<T>[]> {
+  const found: FoundClaim<T>[] = []
+  for (const name of await listFolder(folder)) {
+    const path = join(folder, name)
+    const claim = await readClaim<T>(path)
+    if (claim !== undefined) found.push(claim)
+  }
+  return found
+}
+
+async function readClaim<T>(path: string): Promise<FoundClaim<T> | undefined> {
+  try {
+    const alive = await isLocked(path)
+    const text = await readFile(path, 'utf8')
+    return { path, content: parse<T>(text), alive }
+  } catch (error) {
+    // Dropped since the folder was listed.
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+/** Asks with a read lock, so that two who ask at once do not take each other for the owner. */
+async function isLocked(path: string): Promise<boolean> {
+  const fd = openSync(path, constants.O_RDONLY)
+  try {
+    return !(await binding.ofdLock(fd, 'read'))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function parse<T>(text: string): T | undefined {
+  try {
+    return JSON.parse(text) as T
+  } catch {
+    // SyntaxError: cut off by its process's death.
+    return undefined
+  }
+}
+
+/** Names in `folder`, sorted; none when it does not exist. */
+export async function listFolder(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).sort()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
+}
+
+/** Unlinks; a file that is not there is fine. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path)
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
+}

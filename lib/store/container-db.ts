@@ -1,0 +1,151 @@
+/**
+ * Containers on disk. A container is there exactly when `layerdb/mounts/<id>` is: moby's record of a writable layer
+ * on an image's layers. What that has no place for is in a record of our own, written before; dockerd keeps its own
+ * in `containers/<id>`. An entry with neither belongs to someone else: it pins its layer and is left alone.
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode, OverlaidError } from '../errors.ts'
+import { type Durability, fsyncDir, renameDurable, writeFileAtomic, writeNew } from '../fs/atomic.ts'
+import { failpoint } from '../fs/failpoint.ts'
+import { type ChainID, type Digest, isDigest } from '../oci/digest.ts'
+import { listFolder, removeFile } from './claim.ts'
+import { containerFile, MODES, type StorePaths } from './paths.ts'
+
+/** One entry of layerdb/mounts. */
+export interface MountRecord {
+  /** The container's id, or whatever another user of the store calls it. */
+  readonly name: string
+  /** The writable layer's folder in the driver's home; undefined when the entry is damaged. */
+  readonly mountID: string | undefined
+  readonly initID: string | undefined
+  /** The image's top layer; undefined when it has none. */
+  readonly parent: ChainID | undefined
+}
+
+/** Our own record of a container. */
+export interface ContainerRecord {
+  readonly version: 1
+  readonly id: string
+  readonly name: string
+  /** The image's id. */
+  readonly image: Digest
+  /** The image as it was named at creation. */
+  readonly imageName: string
+  /** RFC 3339. */
+  readonly created: string
+  /** The image's config as text, so that the container commits when the image is gone. */
+  readonly config: string
+}
+
+const CONTAINER_ID = /^[0-9a-f]{64}$/
+/** What moby accepts. */
+const MOUNT_ID = /^[0-9a-f]{64}(-init)?$/
+
+export function isContainerID(name: string): boolean {
+  return CONTAINER_ID.test(name)
+}
+
+/** All entries of layerdb/mounts, by name. */
+export async function readMounts(paths: StorePaths): Promise<Map<string, MountRecord>> {
+  const mounts = new Map<string, MountRecord>()
+  for (const name of await listFolder(paths.mounts)) {
+    const record = await findMount(paths, name)
+    if (record !== undefined) mounts.set(name, record)
+  }
+  return mounts
+}
+
+/** The entry `name`, undefined when there is none. */
+export async function findMount(paths: StorePaths, name: string): Promise<MountRecord | undefined> {
+  const dir = join(paths.mounts, name)
+  const [mountID, initID, parent] = await Promise.all(
+    ['mount-id', 'init-id', 'parent'].map((field) => readField(join(dir, field))),
+  )
+  if (mountID === undefined && initID === undefined && parent === undefined) return undefined
+  return {
+    name,
+    mountID: mountID !== undefined && MOUNT_ID.test(mountID) ? mountID : undefined,
+    initID: initID !== undefined && MOUNT_ID.test(initID) ? initID : undefined,
+    parent: isDigest(parent) ? (parent as ChainID) : undefined,
+  }
+}
+
+async function readField(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, 'utf8')).trim()
+  } catch (error) {
+    // ENOTDIR: a stray file in mounts/.
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  }
+}
+
+/** Makes a container exist: our record first, then the entry. The caller holds the store lock. */
+export async function writeContainer(
+  paths: StorePaths,
+  record: ContainerRecord,
+  mount: MountRecord & { readonly mountID: string },
+  durability: Durability,
+): Promise<void> {
+  const options = { mode: MODES.privateFile, durability }
+  await writeFileAtomic(containerFile(paths, record.id), JSON.stringify(record), options)
+  failpoint('container.create.before-entry')
+  const set = join(paths.layerTmp, `write-set-${randomBytes(8).toString('hex')}`)
+  try {
+    await writeEntry(set, mount, durability)
+    failpoint('container.create.before-rename')
+    await renameDurable(set, join(paths.mounts, record.id), { durability })
+  } catch (error) {
+    // The entry too: its rename may have worked and the sync after it failed.
+    for (const dir of [set, join(paths.mounts, record.id)]) await rm(dir, { recursive: true, force: true })
+    await removeFile(containerFile(paths, record.id))
+    throw error
+  }
+}
+
+async function writeEntry(
+  dir: string,
+  mount: MountRecord & { readonly mountID: string },
+  durability: Durability,
+): Promise<void> {
+  const options = { mode: MODES.openFile, durability }
+  await mkdir(dir, { mode: MODES.openDir })
+  await writeNew(join(dir, 'mount-id'), mount.mountID, options)
+  if (mount.initID !== undefined) await writeNew(join(dir, 'init-id'), mount.initID, options)
+  if (mount.parent !== undefined) await writeNew(join(dir, 'parent'), mount.parent, options)
+  await fsyncDir(dir, { durability })
+}
+
+/**
+ * Makes a container not exist. The caller holds the store lock; the driver's folders are removed after this, and a
+ * crash between leaves them as orphans.
+ */
+export async function deleteContainer(paths: StorePaths, id: string, durability: Durability): Promise<void> {
+  const gone = join(paths.layerTmp, `write-set-${randomBytes(8).toString('hex')}`)
+  await rename(join(paths.mounts, id), gone)
+  await fsyncDir(paths.mounts, { durability })
+  failpoint('container.remove.before-record')
+  await removeFile(containerFile(paths, id))
+  await rm(gone, { recursive: true, force: true })
+}
+
+/** Our record of a container; undefined when there is none. @throws ERR_DAMAGED */
+export async function readContainerRecord(paths: StorePaths, id: string): Promise<ContainerRecord | undefined> {
+  const path = containerFile(paths, id)
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+  try {
+    const record = JSON.parse(text) as ContainerRecord
+    if (record.id === id && isDigest(record.image) && typeof record.name === 'string') return record
+  } catch {
+    // SyntaxError: reported below with the path.
+  }
+  throw new OverlaidError('ERR_DAMAGED', `the record of container ${id} does not have its form`, { path })
+}

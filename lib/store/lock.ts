@@ -1,0 +1,117 @@
+/**
+ * Locks between processes, and between the parts of one process, on files of the store.
+ *
+ * They are OFD locks: they belong to an open file description and the kernel drops them with it, so a process
+ * that dies holds nothing, and two opens in one process exclude each other as two processes do. F_OFD_SETLKW
+ * would block a pool thread and know no AbortSignal: a lock is tried again and again instead, after pauses. Within
+ * one process whoever asked first is served first, and only that one tries.
+ */
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
+import { hasCode } from '../errors.ts'
+import { binding } from '../native/binding.ts'
+import { MODES } from './paths.ts'
+
+/** Pauses between tries, in ms: a lock is held for renames and small files, a few ms. */
+const FIRST_PAUSE = 1
+const LONGEST_PAUSE = 16
+
+/** The last in each lock file's queue, by path: one root may be opened by several stores of this process. */
+const queues = new Map<string, Promise<void>>()
+
+/** Runs `work` holding the lock file at `path`, whose folder must exist. @throws the signal's reason */
+export async function withLock<T>(path: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  const leave = await enter(path, signal)
+  try {
+    const fd = await acquire(path, signal)
+    try {
+      return await work()
+    } finally {
+      // Closing is enough, unless a child was just being forked: until its exec it has the description too.
+      await binding.ofdLock(fd, 'unlock').finally(() => closeSync(fd))
+    }
+  } finally {
+    leave()
+  }
+}
+
+/** As {@link withLock}, but gives up at once: undefined when someone has the lock. */
+export async function tryWithLock<T>(path: string, work: () => Promise<T>): Promise<{ value: T } | undefined> {
+  if (queues.has(path)) return undefined
+  const leave = await enter(path)
+  try {
+    const fd = await tryAcquire(path)
+    if (fd === undefined) return undefined
+    try {
+      return { value: await work() }
+    } finally {
+      await binding.ofdLock(fd, 'unlock').finally(() => closeSync(fd))
+    }
+  } finally {
+    leave()
+  }
+}
+
+/** Waits for this process's earlier users of `path`; the function that is returned lets the next one in. */
+async function enter(path: string, signal?: AbortSignal): Promise<() => void> {
+  const before = queues.get(path) ?? Promise.resolve()
+  let leave!: () => void
+  const mine = new Promise<void>((resolve) => (leave = resolve))
+  const tail = before.then(() => mine)
+  queues.set(path, tail)
+  void tail.then(() => {
+    if (queues.get(path) === tail) queues.delete(path)
+  })
+  try {
+    await unlessAborted(before, signal)
+  } catch (error) {
+    leave()
+    throw error
+  }
+  return leave
+}
+
+async function unlessAborted(promise: Promise<void>, signal?: AbortSignal): Promise<void> {
+  if (signal === undefined) return promise
+  signal.throwIfAborted()
+  let abort!: () => void
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason as Error)
+    signal.addEventListener('abort', abort, { once: true })
+  })
+  try {
+    await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+async function acquire(path: string, signal?: AbortSignal): Promise<number> {
+  for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
+    signal?.throwIfAborted()
+    const fd = await tryAcquire(path)
+    if (fd !== undefined) return fd
+    await pause(wait)
+  }
+}
+
+async function tryAcquire(path: string): Promise<number | undefined> {
+  const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, MODES.privateFile)
+  let taken = false
+  try {
+    taken = (await binding.ofdLock(fd, 'write')) && isStillAt(fd, path)
+  } finally {
+    if (!taken) closeSync(fd)
+  }
+  return taken ? fd : undefined
+}
+
+/** False when the file was removed between our open and our lock: the next one to come makes another file. */
+function isStillAt(fd: number, path: string): boolean {
+  try {
+    return statSync(path).ino === fstatSync(fd).ino
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
+  }
+}
