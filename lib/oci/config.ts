@@ -7,8 +7,8 @@
  */
 import * as v from 'valibot'
 import { OverlaidError } from '../errors.ts'
-import { type DiffID, digestProblem } from './digest.ts'
-import { decode, maybe, parseJSON } from './json.ts'
+import type { DiffID } from './digest.ts'
+import { decode, digestField, maybe, parseJSON } from './json.ts'
 
 /** How to check that a container is well. Durations in nanoseconds. */
 export interface Healthcheck {
@@ -118,15 +118,6 @@ const historyStep = v.looseObject({
   empty_layer: maybe(v.boolean()),
 })
 
-const diffID = v.pipe(
-  v.string(),
-  v.rawCheck(({ dataset, addIssue }) => {
-    const problem = dataset.typed ? digestProblem(dataset.value) : undefined
-    if (problem !== undefined) addIssue({ message: problem })
-  }),
-  v.transform((id) => id as DiffID),
-)
-
 const imageConfig: v.GenericSchema<unknown, ImageConfig> = v.looseObject({
   architecture: v.nullish(v.string(), ''),
   os: v.pipe(
@@ -138,7 +129,10 @@ const imageConfig: v.GenericSchema<unknown, ImageConfig> = v.looseObject({
   author: text,
   config: maybe(containerConfig),
   // An image of no layers has no diff_ids at all: docker leaves the empty list out.
-  rootfs: v.looseObject({ type: v.literal('layers'), diff_ids: v.nullish(v.array(diffID), []) }),
+  rootfs: v.looseObject({
+    type: v.literal('layers'),
+    diff_ids: v.nullish(v.array(digestField<DiffID>()), []),
+  }),
   history: maybe(v.array(historyStep)),
 })
 

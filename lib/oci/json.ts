@@ -7,6 +7,7 @@
  */
 import * as v from 'valibot'
 import { OverlaidError } from '../errors.ts'
+import { type AnyDigest, digestProblem } from './digest.ts'
 
 /** As containerd's: no manifest, index or config is larger. Bytes. */
 export const MAX_JSON_BYTES: number = 4 * 1024 * 1024
@@ -114,5 +115,17 @@ export function maybe<T>(schema: v.GenericSchema<unknown, T>): v.GenericSchema<u
   return v.pipe(
     v.nullish(schema),
     v.transform((value) => value ?? undefined),
+  )
+}
+
+/** A field that is a digest of one kind. */
+export function digestField<T extends AnyDigest>(): v.GenericSchema<unknown, T> {
+  return v.pipe(
+    v.string(),
+    v.rawCheck(({ dataset, addIssue }) => {
+      const problem = dataset.typed ? digestProblem(dataset.value) : undefined
+      if (problem !== undefined) addIssue({ message: problem })
+    }),
+    v.transform((text) => text as T),
   )
 }
