@@ -1,6 +1,6 @@
 import type { LoadReport } from '../store/image-store.ts'
 import { plural } from './format.ts'
-import { showProgress } from './progress.ts'
+import { withProgress } from './progress.ts'
 import { readStdin } from './streams.ts'
 import type { Verb } from './verb.ts'
 
@@ -16,10 +16,9 @@ export const verb: Verb<[], { input?: string }> = {
     const from = input ?? readStdin(context)
     const { openStore, out, signal } = context
     await using store = await openStore('write')
-    const report = await (async () => {
-      using progress = await showProgress(context)
-      return await store.images.loadAll(from, { ...progress, signal })
-    })()
+    const report = await withProgress(context, (options) =>
+      store.images.loadAll(from, { ...options, signal }),
+    )
     await out.result(report, () => lines(report).map((line) => out.name(line)))
   },
 }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import type { Verb } from './verb.ts'
 
 /** `overlaid mount` */
@@ -15,7 +16,7 @@ export const verb: Verb<[subject: string], { target?: string; readOnly?: boolean
   notes: 'The mount stays until `overlaid unmount`, `overlaid rm` or a reboot.',
   async run({ openStore, out }, [subject], { target, readOnly }) {
     await using store = await openStore('write')
-    const options = { persist: true, ...(target === undefined ? {} : { target }) }
+    const options = { persist: true, ...(target === undefined ? {} : { target: resolve(target) }) }
     let id: string
     let path: string | undefined
     // Neither mount is disposed of: it is held for whoever unmounts it, not by this process.

@@ -121,6 +121,9 @@ function addHelpVerb(program: Command): void {
     .helpGroup('Help:')
     .argument('[verb]')
     .action(async (verb: string | undefined) => {
+      if (verb !== undefined && !VERBS.some(({ name }) => name === verb)) {
+        throw usageError(`unknown command '${verb}'`, 'overlaid --help lists the verbs')
+      }
       await program.parseAsync(verb === undefined ? ['--help'] : [verb, '--help'], { from: 'user' })
     })
 }

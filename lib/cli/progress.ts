@@ -1,17 +1,17 @@
 import type { MultiBar, SingleBar } from 'cli-progress'
-import type { Progress } from '../store/progress.ts'
+import type { OnProgress, Progress } from '../store/progress.ts'
 import { humanSize, shortID } from './format.ts'
 import type { Context } from './verb.ts'
 
-/** Shows how far each layer is, on stderr, while a verb works. */
-export interface ProgressDisplay extends Disposable {
-  /** For the store's `onProgress`; absent when nobody would see it. */
-  readonly onProgress?: (progress: Progress) => void
-}
-
-/** Bars when stderr is a terminal and neither --quiet nor --json was given; otherwise nothing at all. */
-export async function showProgress({ host, out }: Context): Promise<ProgressDisplay> {
-  if (host.stderr.isTTY !== true || out.quiet || out.json) return { [Symbol.dispose]() {} }
+/**
+ * Runs `work` with an `onProgress` that shows how far each layer is: bars when stderr is a terminal and neither
+ * --quiet nor --json was given; otherwise nothing at all, and no `onProgress` either.
+ */
+export async function withProgress<T>(
+  { host, out }: Context,
+  work: (options: { readonly onProgress?: OnProgress }) => Promise<T>,
+): Promise<T> {
+  if (host.stderr.isTTY !== true || out.quiet || out.json) return await work({})
   const { default: library } = await import('cli-progress')
   const bars = new library.MultiBar({
     stream: host.stderr as NodeJS.WritableStream,
@@ -21,45 +21,39 @@ export async function showProgress({ host, out }: Context): Promise<ProgressDisp
     barsize: 40,
     hideCursor: true,
     clearOnComplete: true,
-    // Signals are main.ts's; the cursor comes back when the verb ends and disposes of the display.
+    // Signals are main.ts's; stop() gives the cursor back when one has ended the work.
     gracefulExit: false,
   })
-  return new Bars(bars)
+  try {
+    return await work({ onProgress: showOn(bars) })
+  } finally {
+    // stop() would drop the lines of what finished since the last repaint.
+    bars.update()
+    bars.stop()
+  }
 }
 
 /** One bar for each layer that is being worked on; a finished one becomes a line above them. */
-class Bars implements ProgressDisplay {
-  readonly #bars: MultiBar
-  readonly #byID = new Map<string, SingleBar>()
-
-  constructor(bars: MultiBar) {
-    this.#bars = bars
+function showOn(bars: MultiBar): OnProgress {
+  const byID = new Map<string, SingleBar>()
+  const finish = ({ id, done, state }: Progress): void => {
+    const bar = byID.get(id)
+    if (bar !== undefined) bars.remove(bar)
+    byID.delete(id)
+    bars.log(`${shortID(id)}  ${state === 'exists' ? 'already there' : humanSize(done)}\n`)
   }
-
-  readonly onProgress = (progress: Progress): void => {
-    const { id, done, total, state } = progress
-    if (state === 'done' || state === 'exists') return this.#finish(progress)
+  return (progress) => {
+    const { kind, id, done, total, state } = progress
+    // A waiting layer has no bar yet: an image may have more layers than the terminal has lines.
+    if (kind !== 'layer' || state === 'waiting') return
+    if (state === 'done' || state === 'exists') return finish(progress)
     const amount = total === undefined ? humanSize(done) : `${humanSize(done)} / ${humanSize(total)}`
-    const payload = { layer: shortID(id), amount: done === 0 ? state : amount }
-    let bar = this.#byID.get(id)
-    if (bar === undefined) {
-      // A waiting layer has no bar yet: an image may have more layers than the terminal has lines.
-      if (state === 'waiting') return
-      bar = this.#bars.create(total ?? 1, 0, payload)
-      this.#byID.set(id, bar)
-    }
-    bar.setTotal(total ?? Math.max(1, done * 2))
+    const payload = { layer: shortID(id), amount }
+    // Without a total the bar stays half full; the amount tells that it moves.
+    const length = total ?? Math.max(1, done * 2)
+    const bar = byID.get(id) ?? bars.create(length, 0, payload)
+    byID.set(id, bar)
+    bar.setTotal(length)
     bar.update(done, payload)
-  }
-
-  #finish({ id, done, state }: Progress): void {
-    const bar = this.#byID.get(id)
-    if (bar !== undefined) this.#bars.remove(bar)
-    this.#byID.delete(id)
-    this.#bars.log(`${shortID(id)}  ${state === 'exists' ? 'already there' : humanSize(done)}\n`)
-  }
-
-  [Symbol.dispose](): void {
-    this.#bars.stop()
   }
 }

@@ -1,4 +1,4 @@
-import { showProgress } from './progress.ts'
+import { withProgress } from './progress.ts'
 import { checkDestination, writeArchive } from './streams.ts'
 import type { Verb } from './verb.ts'
 
@@ -18,8 +18,9 @@ export const verb: Verb<[refs: string[]], { output?: string; format: 'docker' | 
   async run(context, [refs], { output, format }) {
     checkDestination(context, output)
     await using store = await context.openStore('read')
-    using progress = await showProgress(context)
     const { signal } = context
-    await writeArchive(context, output, store.images.save(refs, { format, ...progress, signal }))
+    await withProgress(context, (options) =>
+      writeArchive(context, output, store.images.save(refs, { format, ...options, signal })),
+    )
   },
 }
