@@ -1,5 +1,8 @@
-/** What dockerd keeps in the root beside layers and images: its containers, its build cache, its locks. */
-import { closeSync, constants, openSync } from 'node:fs'
+/**
+ * What dockerd keeps in the root beside layers and images, as far as it decides what may be removed: its containers,
+ * the layers that its build cache needs, and the locks by which one sees that it runs. All of it is only read.
+ */
+import { closeSync, constants, createReadStream, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode } from '../errors.ts'
@@ -12,57 +15,101 @@ export interface DockerContainer {
   readonly id: string
   /** Without the leading slash. */
   readonly name: string
-  /** The storage driver it was made with. */
+  /** The storage driver it was made with: another driver's containers are not in this driver's layers. */
   readonly driver: string
   readonly imageID: Digest
   /** The image as it was named at creation. */
   readonly imageName: string
   readonly created?: string
+  /** What dockerd noted last; after a crash of the machine it may not be true any more. */
+  readonly running: boolean
+  readonly paused: boolean
   /** The container's own `Config`, as it is in the file. */
   readonly config: object
 }
 
-/** All containers of dockerd's that can be read. */
-export async function dockerContainers(root: string): Promise<DockerContainer[]> {
-  const containers: DockerContainer[] = []
-  for (const name of await listFolder(join(root, 'containers'))) {
-    const container = await readContainer(join(root, 'containers', name, 'config.v2.json'))
-    if (container !== undefined) containers.push(container)
-  }
-  return containers
+/** A container's file that cannot be read: dockerd will skip that container. */
+export interface DamagedContainer {
+  readonly path: string
+  readonly detail: string
 }
 
-async function readContainer(path: string): Promise<DockerContainer | undefined> {
-  let text: string
+/** All containers of dockerd's that can be read; what cannot be is check's to name. */
+export async function dockerContainers(root: string): Promise<DockerContainer[]> {
+  return (await scanDockerContainers(root)).containers
+}
+
+/** As {@link dockerContainers}, with those whose file does not have its form. */
+export async function scanDockerContainers(
+  root: string,
+): Promise<{ readonly containers: DockerContainer[]; readonly damaged: DamagedContainer[] }> {
+  const containers: DockerContainer[] = []
+  const damaged: DamagedContainer[] = []
+  for (const id of await listFolder(join(root, 'containers'))) {
+    const path = join(root, 'containers', id, 'config.v2.json')
+    const text = await readText(path)
+    // dockerd makes the folder first and removes it last: one without the file is not a container.
+    if (text === undefined) continue
+    const container = parseContainer(id, text)
+    if (typeof container === 'string') damaged.push({ path, detail: container })
+    else containers.push(container)
+  }
+  return { containers, damaged }
+}
+
+async function readText(path: string): Promise<string | undefined> {
   try {
-    text = await readFile(path, 'utf8')
+    return await readFile(path, 'utf8')
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
   }
-  const json = JSON.parse(text) as Record<string, unknown>
-  const { ID: id, Name: name, Image: image, Driver: driver, Config: config, Created: created } = json
-  if (typeof id !== 'string' || typeof name !== 'string' || !isDigest(image)) return undefined
-  const { Image: imageName } = (config ?? {}) as { Image?: unknown }
+}
+
+/** The container in the text of its file, or what is wrong with that. */
+function parseContainer(folder: string, text: string): DockerContainer | string {
+  let document: unknown
+  try {
+    document = JSON.parse(text)
+  } catch (error) {
+    return `not JSON: ${(error as SyntaxError).message}`
+  }
+  const json = asRecord(document)
+  const { ID: id, Name: name, Image: image, Driver: driver, Created: created } = json
+  const [config, state] = [asRecord(json['Config']), asRecord(json['State'])]
+  if (id !== folder) return `its ID is ${JSON.stringify(id)}, not the name of its folder`
+  if (typeof name !== 'string') return 'it has no Name'
+  if (!isDigest(image)) return `its Image ${JSON.stringify(image)} is not an image id`
+  const imageName = config['Image']
   return {
     id,
     name: name.replace(/^\//, ''),
+    // Before 1.10 there was no such field.
     driver: typeof driver === 'string' ? driver : '',
     imageID: image as Digest,
-    imageName: typeof imageName === 'string' ? imageName : image,
+    imageName: typeof imageName === 'string' ? imageName : (image as string),
     ...(typeof created === 'string' && { created }),
-    config: (config ?? {}) as object,
+    running: state['Running'] === true,
+    paused: state['Paused'] === true,
+    config,
   }
 }
 
-/** Whether a dockerd runs on the root: it holds flock(2) on its databases. False where that may not be read. */
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+}
+
+/**
+ * Whether a dockerd runs on the root: it holds flock(2) on its volumes' database and on its build cache's from its
+ * start to its end. False where these may not be opened: whoever cannot read them cannot write the store either.
+ */
 export async function isDockerdRunning(root: string): Promise<boolean> {
-  const databases = (await listFolder(join(root, 'buildkit'))).filter((name) => name.endsWith('.db'))
-  const paths = [join(root, 'volumes/metadata.db'), ...databases.map((name) => join(root, 'buildkit', name))]
+  const paths = [join(root, 'volumes/metadata.db'), ...(await buildkitDatabases(root))]
   for (const path of paths) if (await isLocked(path)) return true
   return false
 }
 
+/** A shared lock for the instant of asking: a dockerd that starts just then waits for it up to a second. */
 async function isLocked(path: string): Promise<boolean> {
   let fd: number
   try {
@@ -76,4 +123,48 @@ async function isLocked(path: string): Promise<boolean> {
   } finally {
     closeSync(fd)
   }
+}
+
+async function buildkitDatabases(root: string): Promise<string[]> {
+  const folder = join(root, 'buildkit')
+  try {
+    return (await listFolder(folder)).filter((name) => name.endsWith('.db')).map((name) => join(folder, name))
+  } catch (error) {
+    if (hasCode(error, 'EACCES')) return []
+    throw error
+  }
+}
+
+/** BuildKit's own folders of the driver's home: 25 base36 characters. */
+const BUILDKIT_FOLDER = /^[0-9a-z]{25}(-init)?$/
+const HEX_RUN = /[0-9a-f]{64,}/g
+const HEX_DIGITS = 64
+
+/**
+ * Reads what BuildKit's databases mention. What is returned tells whether a chainID (`sha256:…`) or a folder of the
+ * driver's home may be in use by the build cache. The databases are bolt files, which are searched as bytes rather
+ * than parsed: a page that is free by now may still hold an old id, so this errs on the side of keeping. On a root
+ * without `buildkit/` nothing is in use.
+ * @throws EACCES where they may not be read, since then nothing may be removed
+ */
+export async function buildkitReferences(root: string): Promise<(id: string) => boolean> {
+  const databases = (await listFolder(join(root, 'buildkit'))).filter((name) => name.endsWith('.db'))
+  if (databases.length === 0) return () => false
+  const mentioned = new Set<string>()
+  for (const name of databases) await collectHex(join(root, 'buildkit', name), mentioned)
+  return (id) => BUILDKIT_FOLDER.test(id) || mentioned.has(id.replace(/^sha256:|-init$/g, ''))
+}
+
+async function collectHex(path: string, into: Set<string>): Promise<void> {
+  let rest = ''
+  for await (const chunk of createReadStream(path, { encoding: 'latin1', highWaterMark: 1024 * 1024 })) {
+    const text = rest + (chunk as string)
+    for (const [run] of text.matchAll(HEX_RUN)) addWindows(run, into)
+    rest = text.slice(1 - HEX_DIGITS)
+  }
+}
+
+/** A key and its value touch each other in bolt, so an id may have hex digits of something else on either side. */
+function addWindows(run: string, into: Set<string>): void {
+  for (let at = 0; at + HEX_DIGITS <= run.length; at++) into.add(run.slice(at, at + HEX_DIGITS))
 }
