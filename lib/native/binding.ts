@@ -4,8 +4,17 @@
  * Each function has exactly its system call's name and does exactly one; the TypeScript above it has the human
  * names. Paths go in as strings or bytes and names come out as Buffers, since Linux names are bytes. File
  * descriptors are plain numbers, always O_CLOEXEC, and belong to whoever asked for them: close with
- * {@link OwnedFd} or `fs.closeSync`. Every call rejects with a {@link SyscallError}.
+ * {@link OwnedFd} or `fs.closeSync`. Every call rejects with a {@link SyscallError}; an argument of the wrong
+ * type throws a TypeError at once. Buffers handed in must not be changed until the promise is settled.
+ *
+ * The addon is loaded at the first use of {@link binding} and not before, so that what needs no system call of
+ * its own works where there is no build of it.
  */
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+import { OverlaidError } from '../errors.ts'
+import { toSyscallError } from './syscall-error.ts'
 
 /** A path or name: bytes where it may not be UTF-8. A NUL inside is refused with a TypeError. */
 export type Bytes = string | Uint8Array
@@ -88,21 +97,55 @@ export interface OpenHow {
  * inside it and nowhere else; the last component is never followed.
  */
 export type FileOp =
-  /** O_CREAT | O_EXCL | O_NOFOLLOW with `data`; then owner, xattrs, mode, times by fd. */
-  | ({ readonly op: 'file'; readonly path: Uint8Array; readonly data: readonly Uint8Array[] } & OpMeta)
-  /** Makes a directory; an existing one is kept and gets the metadata. */
+  /**
+   * O_CREAT | O_EXCL | O_NOFOLLOW with `data`, then a hole up to `size` if that is longer; then owner, xattrs,
+   * mode, times by fd.
+   */
+  | ({
+      readonly op: 'file'
+      readonly path: Uint8Array
+      readonly data: readonly Uint8Array[]
+      readonly size?: number
+    } & OpMeta)
+  /** Makes a directory; an existing one is kept and gets the metadata. EEXIST when it is no directory. */
   | ({ readonly op: 'dir'; readonly path: Uint8Array } & OpMeta)
   | ({ readonly op: 'symlink'; readonly path: Uint8Array; readonly target: Uint8Array } & OpMeta)
-  | ({ readonly op: 'node'; readonly path: Uint8Array; readonly major: number; readonly minor: number } & OpMeta)
+  | ({
+      readonly op: 'node'
+      readonly path: Uint8Array
+      readonly major: number
+      readonly minor: number
+    } & OpMeta)
   /** linkat without AT_SYMLINK_FOLLOW; the target's parent is resolved in the root like `path`'s. */
   | { readonly op: 'link'; readonly path: Uint8Array; readonly target: Uint8Array }
   /** Owner, xattrs, mode and times of what is there; a symlink is not followed. */
   | ({ readonly op: 'meta'; readonly path: Uint8Array } & Partial<OpMeta>)
   /** unlinkat, or with `recursive` the whole tree; `missingOk` tolerates ENOENT. */
-  | { readonly op: 'remove'; readonly path: Uint8Array; readonly recursive?: boolean; readonly missingOk?: boolean }
+  | {
+      readonly op: 'remove'
+      readonly path: Uint8Array
+      readonly recursive?: boolean
+      readonly missingOk?: boolean
+    }
   | { readonly op: 'rename'; readonly path: Uint8Array; readonly dest: Uint8Array }
+  /**
+   * An empty file, mode 0600, of `size` bytes of hole: what follows in `write` steps, in as many fileops calls as
+   * memory wants, and a last `meta` step gives it owner, xattrs, mode and times (a write clears setuid bits and
+   * file capabilities, so metadata comes last).
+   */
+  | { readonly op: 'create'; readonly path: Uint8Array; readonly size?: number }
+  /** Writes at `offset` bytes of a file that is there; never follows a link. */
+  | {
+      readonly op: 'write'
+      readonly path: Uint8Array
+      readonly offset: number
+      readonly data: readonly Uint8Array[]
+    }
 
-/** Metadata in the order in which it is applied: owner, xattrs, mode (type bits included), times. */
+/**
+ * Metadata in the order in which it is applied: owner, xattrs, mode, times (atime is set to mtime). Of `mode` only
+ * a node's type bits are read, elsewhere the permission bits alone. The umask plays no part.
+ */
 export interface OpMeta {
   readonly mode: number
   readonly uid: number
@@ -134,7 +177,14 @@ export interface MountInfo {
 export interface Binding {
   mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
   /** mount(2) on a thread of its own after unshare(CLONE_FS) and fchdir(cwdFd): relative names start there. */
-  mountFrom(cwdFd: number, source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
+  mountFrom(
+    cwdFd: number,
+    source: Bytes,
+    target: Bytes,
+    type: string,
+    flags: number,
+    data: Bytes,
+  ): Promise<void>
   umount2(target: Bytes, flags: number): Promise<void>
   fsopen(type: string, flags: number): Promise<number>
   fsconfigSetFlag(fd: number, key: string): Promise<void>
@@ -148,7 +198,12 @@ export interface Binding {
     dirfd: number,
     path: Bytes,
     flags: number,
-    attr: { readonly set?: number; readonly clear?: number; readonly propagation?: number; readonly usernsFd?: number },
+    attr: {
+      readonly set?: number
+      readonly clear?: number
+      readonly propagation?: number
+      readonly usernsFd?: number
+    },
   ): Promise<void>
   /** On a thread of its own: unshare(CLONE_FS), setns(nsFd, CLONE_NEWNS), move_mount(treeFd → target). */
   moveMountInto(nsFd: number, treeFd: number, target: Bytes): Promise<void>
@@ -159,7 +214,10 @@ export interface Binding {
   fstatfs(fd: number): Promise<StatFs>
   getdents64(fd: number): Promise<Dirent[]>
   statx(dirfd: number, path: Bytes, flags: number): Promise<Stat>
-  /** getdents64 + statx (+ llistxattr/lgetxattr, readlinkat) of one directory in one call. */
+  /**
+   * getdents64 + statx (+ llistxattr/lgetxattr, readlinkat) of one directory in one call, sorted by name bytes.
+   * The directory itself is not followed when a link; an empty `path` is `dirfd` itself.
+   */
   scandirat(dirfd: number, path: Bytes, options: { readonly xattrs: boolean }): Promise<ScannedEntry[]>
   /** `undefined` where the attribute is absent (ENODATA). */
   lgetxattr(path: Bytes, name: string): Promise<Buffer | undefined>
@@ -170,12 +228,20 @@ export interface Binding {
   flistxattr(fd: number): Promise<string[]>
   lremovexattr(path: Bytes, name: string): Promise<void>
   openat2(dirfd: number, path: Bytes, how: OpenHow): Promise<number>
-  /** openat2's RESOLVE_IN_ROOT | NO_MAGICLINKS | NO_XDEV; without openat2 component by component. */
+  /**
+   * openat2's RESOLVE_IN_ROOT | NO_MAGICLINKS | NO_XDEV; without openat2 component by component. EAGAIN of a race
+   * is retried.
+   */
   openInRoot(rootFd: number, path: Bytes, flags: number, mode: number): Promise<number>
+  /** Whether openInRoot, fileops and removeTree may use openat2 (process-wide); returns what was set before. */
+  setOpenat2(use: boolean): boolean
   readlinkat(dirfd: number, path: Bytes): Promise<Buffer>
   mkdirat(dirfd: number, path: Bytes, mode: number): Promise<void>
   unlinkat(dirfd: number, path: Bytes, flags: number): Promise<void>
-  /** Removes `path` and everything below it, never following a link; ENOENT is success. */
+  /**
+   * Removes the name `path` and everything below it, never following a link, never entering another mount (EXDEV);
+   * ENOENT is success. Any depth.
+   */
   removeTree(dirfd: number, path: Bytes): Promise<void>
   renameat2(oldDirfd: number, old: Bytes, newDirfd: number, path: Bytes, flags: number): Promise<void>
   /** F_OFD_SETLK on the whole file: false where another description holds it. */
@@ -188,8 +254,68 @@ export interface Binding {
   statmount(mountID: bigint): Promise<MountInfo>
   /** listmount(2): the unique ids below a mount (the whole namespace for LSMT_ROOT). */
   listmount(mountID: bigint): Promise<bigint[]>
-  /** Runs the steps in order on one pool thread; a failure names `index` and stops there. */
+  /**
+   * Runs the steps in order on one pool thread; a failure stops there: the error has the step's `index`, its
+   * `path`, and the `syscall` that failed.
+   */
   fileops(rootFd: number, ops: readonly FileOp[]): Promise<void>
-  /** CRC-64/GO-ISO in place: `state` is the 8-byte big-endian running value. */
+  /** CRC-64/GO-ISO in place: `state` is the 8-byte big-endian running value, zeroes at the start. Synchronous. */
   crc64(state: Uint8Array, data: Uint8Array): void
+}
+
+/** Functions of the addon that are not promises. */
+const SYNCHRONOUS: ReadonlySet<string> = new Set(['crc64', 'setOpenat2'])
+
+let loaded: Binding | undefined
+
+/**
+ * The addon's functions; the first use of one loads it.
+ * @throws ERR_NO_BINDING at that use, where no build fits this machine; the message says how to make one.
+ */
+export const binding: Binding = new Proxy({} as Binding, {
+  get: (_target, name) => {
+    loaded ??= wrap(load())
+    return loaded[name as keyof Binding]
+  },
+})
+
+type RawFunction = (...args: unknown[]) => unknown
+
+function load(): Record<string, RawFunction> {
+  const require = createRequire(import.meta.url)
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  try {
+    const build = require('node-gyp-build') as (directory: string) => Record<string, RawFunction>
+    return build(root)
+  } catch (cause) {
+    const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } }
+    const libc = report.header?.glibcVersionRuntime === undefined ? 'musl' : 'glibc'
+    throw new OverlaidError(
+      'ERR_NO_BINDING',
+      `overlaid's native addon has no build for ${process.platform}-${process.arch} (${libc}, Node ${process.version})`,
+      {
+        cause,
+        path: root,
+        hint: `build it: npm run build:native in ${root} (needs a C++20 compiler, make and python3)`,
+      },
+    )
+  }
+}
+
+/** Gives every promise of the addon the errors of this library. */
+function wrap(raw: Record<string, RawFunction>): Binding {
+  const wrapped: Record<string, RawFunction> = {}
+  for (const [name, call] of Object.entries(raw)) {
+    wrapped[name] = SYNCHRONOUS.has(name) ? call : (...args) => settle(call(...args))
+  }
+  return wrapped as unknown as Binding
+}
+
+/** Awaits here, so that the error is made where V8 knows the callers that wait for it. */
+async function settle(promise: unknown): Promise<unknown> {
+  try {
+    return await promise
+  } catch (error) {
+    throw toSyscallError(error)
+  }
 }

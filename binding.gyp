@@ -1,0 +1,54 @@
+{
+  "variables": { "sanitize%": "" },
+  "targets": [{
+    "target_name": "overlaid",
+    "conditions": [
+      ["OS!='linux'", { "type": "none" }, {
+        "sources": [
+          "native/addon.cc",
+          "native/crc64.cc",
+          "native/dir.cc",
+          "native/dirent.cc",
+          "native/error.cc",
+          "native/fileops.cc",
+          "native/fileops_args.cc",
+          "native/fsmount.cc",
+          "native/lock.cc",
+          "native/mount.cc",
+          "native/namei.cc",
+          "native/namespace.cc",
+          "native/remove_tree.cc",
+          "native/resolve.cc",
+          "native/statfs.cc",
+          "native/statmount.cc",
+          "native/statx.cc",
+          "native/thread.cc",
+          "native/xattr.cc",
+        ],
+        "defines": [
+          "_GNU_SOURCE",
+          "NAPI_VERSION=9",
+          "NODE_ADDON_API_DISABLE_DEPRECATED",
+          "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+          # Without it a worker thread that is terminated in mid-call aborts the process.
+          "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+        ],
+        "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-fno-rtti"],
+        "cflags_cc": [
+          "-std=c++20", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-fvisibility=hidden",
+          "-fno-exceptions",
+          # As a system folder, since its headers are not clean under -Wconversion and -Wshadow.
+          "-isystem <(module_root_dir)/<!(node -p \"require('node-addon-api').include_dir\")",
+        ],
+        "ldflags": ["-static-libstdc++", "-static-libgcc"],
+        "conditions": [
+          ["sanitize!=''", {
+            "cflags": ["-fsanitize=<(sanitize)", "-fno-omit-frame-pointer", "-g", "-O1"],
+            "ldflags!": ["-static-libstdc++", "-static-libgcc"],
+            "ldflags": ["-fsanitize=<(sanitize)"],
+          }],
+        ],
+      }],
+    ],
+  }],
+}

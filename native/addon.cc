@@ -1,0 +1,27 @@
+// The addon: each function is one system call (or one batch of them) as a promise. Nothing here knows layers.
+#include <napi.h>
+
+#include "register.h"
+
+namespace {
+
+Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
+  overlaid::RegisterCrc64(exports);
+  overlaid::RegisterDir(exports);
+  overlaid::RegisterFileops(exports);
+  overlaid::RegisterFsmount(exports);
+  overlaid::RegisterLock(exports);
+  overlaid::RegisterMount(exports);
+  overlaid::RegisterNamei(exports);
+  overlaid::RegisterNamespace(exports);
+  overlaid::RegisterResolve(exports);
+  overlaid::RegisterStatfs(exports);
+  overlaid::RegisterStatmount(exports);
+  overlaid::RegisterStatx(exports);
+  overlaid::RegisterXattr(exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(overlaid, Init)

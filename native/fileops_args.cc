@@ -1,0 +1,134 @@
+// Reads fileops' list from JavaScript.
+#include <map>
+#include <string_view>
+
+#include "args.h"
+#include "fileops.h"
+#include "job.h"
+#include "register.h"
+
+namespace overlaid {
+namespace {
+
+using Kind = FileOp::Kind;
+
+const std::map<std::string_view, Kind> kKinds{
+    {"file", Kind::kFile},     {"dir", Kind::kDir},       {"symlink", Kind::kSymlink},
+    {"node", Kind::kNode},     {"link", Kind::kLink},     {"meta", Kind::kMeta},
+    {"remove", Kind::kRemove}, {"rename", Kind::kRename}, {"create", Kind::kCreate},
+    {"write", Kind::kWrite}};
+
+class OpReader {
+ public:
+  // `keep` collects the data buffers, so that they live until the work is done.
+  OpReader(Args& args, Napi::Array keep) : args_(args), keep_(keep) {}
+
+  FileOp Read(Napi::Value value) {
+    auto object = args_.ObjectOf(value, "op");
+    FileOp op;
+    op.kind = ReadKind(object);
+    op.path = args_.PathOf(object.Get("path"), "path");
+    switch (op.kind) {
+      case Kind::kFile:
+      case Kind::kWrite:
+        ReadData(object.Get("data"), op);
+        break;
+      case Kind::kSymlink:
+      case Kind::kLink:
+        op.target = args_.PathOf(object.Get("target"), "target");
+        break;
+      case Kind::kRename:
+        op.target = args_.PathOf(object.Get("dest"), "dest");
+        break;
+      case Kind::kNode:
+        op.major_number = args_.IntegerOf<uint32_t>(object.Get("major"), "major");
+        op.minor_number = args_.IntegerOf<uint32_t>(object.Get("minor"), "minor");
+        break;
+      default:
+        break;
+    }
+    ReadOptions(object, op);
+    ReadMetadata(object, op.metadata);
+    return op;
+  }
+
+ private:
+  Kind ReadKind(Napi::Object object) {
+    const auto value = object.Get("op");
+    const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+    const auto found = kKinds.find(name);
+    if (found != kKinds.end()) return found->second;
+    args_.Fail("op", "an operation's name");
+    return Kind::kMeta;
+  }
+
+  void ReadData(Napi::Value value, FileOp& op) {
+    auto list = args_.ArrayOf(value, "data");
+    for (uint32_t i = 0; i < list.Length(); i++) {
+      const Napi::Value chunk = list.Get(i);
+      const auto [bytes, size] = args_.View(chunk, "data");
+      if (size == 0) continue;
+      op.data.push_back({.iov_base = bytes, .iov_len = size});
+      keep_.Set(keep_.Length(), chunk);
+    }
+  }
+
+  void ReadOptions(Napi::Object object, FileOp& op) {
+    op.recursive = object.Get("recursive").ToBoolean();
+    op.missing_ok = object.Get("missingOk").ToBoolean();
+    const char* name = op.kind == Kind::kWrite ? "offset" : "size";
+    const auto offset = object.Get(name);
+    if (!offset.IsUndefined()) op.offset = args_.IntegerOf<int64_t>(offset, name);
+    if (op.offset < 0) args_.Fail(name, "an integer in range");
+  }
+
+  template <typename T>
+  std::optional<T> Optional(Napi::Object object, const char* name) {
+    const auto value = object.Get(name);
+    if (value.IsUndefined()) return std::nullopt;
+    return args_.IntegerOf<T>(value, name);
+  }
+
+  void ReadMetadata(Napi::Object object, Metadata& metadata) {
+    metadata.mode = Optional<uint32_t>(object, "mode");
+    metadata.uid = Optional<uint32_t>(object, "uid");
+    metadata.gid = Optional<uint32_t>(object, "gid");
+    if (const auto seconds = Optional<int64_t>(object, "mtimeSec")) {
+      const auto nanoseconds = Optional<uint32_t>(object, "mtimeNsec").value_or(0);
+      metadata.mtime = timespec{.tv_sec = static_cast<time_t>(*seconds),
+                                .tv_nsec = static_cast<long>(nanoseconds)};
+    }
+    const auto value = object.Get("xattrs");
+    if (value.IsUndefined()) return;
+    auto list = args_.ArrayOf(value, "xattrs");
+    for (uint32_t i = 0; i < list.Length(); i++) {
+      auto xattr = args_.ObjectOf(list.Get(i), "xattr");
+      metadata.xattrs.emplace_back(args_.PathOf(xattr.Get("name"), "name"),
+                                   args_.BytesOf(xattr.Get("value"), "value"));
+    }
+  }
+
+  Args& args_;
+  Napi::Array keep_;
+};
+
+Napi::Value Fileops(const Napi::CallbackInfo& info) {
+  Args args(info);
+  const int root_fd = args.FdNumber("rootFd");
+  auto list = args.ArrayOf(args.Next(), "ops");
+  auto keep = Napi::Array::New(info.Env());
+  OpReader reader(args, keep);
+  std::vector<FileOp> ops;
+  ops.reserve(list.Length());
+  for (uint32_t i = 0; i < list.Length() && !args.Failed(); i++) ops.push_back(reader.Read(list.Get(i)));
+  if (args.Failed()) return args.Throw();
+  return RunJob(
+      info.Env(), "fileops",
+      [root_fd, ops = std::move(ops)]() mutable { return RunFileOps(root_fd, ops); }, keep);
+}
+
+}  // namespace
+
+void RegisterFileops(Napi::Object exports) { Export(exports, "fileops", Fileops); }
+
+}  // namespace overlaid

@@ -1,0 +1,74 @@
+// The one way from a system call to a promise.
+#pragma once
+
+#include <napi.h>
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "error.h"
+#include "result.h"
+#include "thread.h"
+#include "to_js.h"
+
+namespace overlaid {
+
+// Runs `Work`, a callable that gives a Result<T>, on a thread of libuv's pool and settles a promise with it.
+// The work never touches napi: it owns all that it needs.
+template <typename Work>
+class Job : public Napi::AsyncWorker {
+ public:
+  using Outcome = std::invoke_result_t<Work&>;
+
+  // Starts `work`; `keep` is held until it is done (memory of JavaScript's that the work reads).
+  static Napi::Value Run(Napi::Env env, const char* name, Work work, Napi::Object keep = {}) {
+    auto* job = new Job(env, name, std::move(work));
+    if (!keep.IsEmpty()) job->Receiver().Set("keep", keep);
+    auto promise = job->deferred_.Promise();
+    job->Queue();
+    return promise;
+  }
+
+ protected:
+  void Execute() override { outcome_.emplace(work_()); }
+
+  void OnOK() override {
+    if (*outcome_) {
+      deferred_.Resolve(ToJs(Env(), **outcome_));
+    } else {
+      deferred_.Reject(ToError(Env(), outcome_->error()).Value());
+    }
+  }
+
+  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+
+ private:
+  Job(Napi::Env env, const char* name, Work work)
+      : Napi::AsyncWorker(env, name), work_(std::move(work)), deferred_(env) {}
+
+  Work work_;
+  Napi::Promise::Deferred deferred_;
+  std::optional<Outcome> outcome_;
+};
+
+template <typename Work>
+Napi::Value RunJob(Napi::Env env, const char* name, Work work, Napi::Object keep = {}) {
+  return Job<Work>::Run(env, name, std::move(work), keep);
+}
+
+// As RunJob, for work that changes what belongs to its thread (working directory, mount namespace): the pool's
+// thread starts one of its own for it and waits.
+template <typename Work>
+Napi::Value RunJobOnOwnThread(Napi::Env env, const char* name, Work work) {
+  return RunJob(env, name, [work = std::move(work)]() mutable {
+    std::optional<std::invoke_result_t<Work&>> outcome;
+    auto body = [&] { outcome.emplace(work()); };
+    if (const int failed = RunOnOwnThread(body); failed != 0) {
+      outcome.emplace(SysError{.code = failed, .syscall = "pthread_create"});
+    }
+    return std::move(*outcome);
+  });
+}
+
+}  // namespace overlaid

@@ -1,0 +1,28 @@
+// Each family's registration, called once per environment by addon.cc.
+#pragma once
+
+#include <napi.h>
+
+namespace overlaid {
+
+void RegisterCrc64(Napi::Object exports);
+void RegisterDir(Napi::Object exports);
+void RegisterFileops(Napi::Object exports);
+void RegisterFsmount(Napi::Object exports);
+void RegisterLock(Napi::Object exports);
+void RegisterMount(Napi::Object exports);
+void RegisterNamei(Napi::Object exports);
+void RegisterNamespace(Napi::Object exports);
+void RegisterResolve(Napi::Object exports);
+void RegisterStatfs(Napi::Object exports);
+void RegisterStatmount(Napi::Object exports);
+void RegisterStatx(Napi::Object exports);
+void RegisterXattr(Napi::Object exports);
+
+// Exports `function` under its system call's name.
+inline void Export(Napi::Object exports, const char* name,
+                   Napi::Value (*function)(const Napi::CallbackInfo&)) {
+  exports.Set(name, Napi::Function::New(exports.Env(), function, name));
+}
+
+}  // namespace overlaid

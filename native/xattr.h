@@ -1,0 +1,25 @@
+// Extended attributes of paths whose last component is not followed, and of descriptors.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "result.h"
+
+namespace overlaid {
+
+// Where the attributes are: a descriptor when `path` is empty.
+struct XattrPlace {
+  int fd = -1;
+  std::string path;
+};
+
+// nullopt where the attribute is absent.
+Result<std::optional<std::string>> GetXattr(const XattrPlace& place, const std::string& name);
+// The names, sorted.
+Result<std::vector<std::string>> ListXattr(const XattrPlace& place);
+Status SetXattr(const XattrPlace& place, const std::string& name, const std::string& value,
+                int flags);
+
+}  // namespace overlaid
