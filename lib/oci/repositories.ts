@@ -6,10 +6,9 @@
  * Outer keys are familiar names, inner keys familiar references, values image ids. dockerd does not start on a
  * file that it cannot parse, so nothing is guessed here: a wrong file is damage.
  */
-import * as v from 'valibot'
 import { OverlaidError } from '../errors.ts'
 import { type Digest, digestProblem, parseDigest } from './digest.ts'
-import { decode, parseJSON } from './json.ts'
+import { parseJSON } from './json.ts'
 import { type Reference, familiar, familiarName } from './reference.ts'
 
 /** Image id by familiar reference, by familiar name. */
@@ -17,38 +16,33 @@ export type Repositories = Map<string, Map<string, Digest>>
 
 const WHAT = 'repositories.json'
 
-const schema: v.GenericSchema<unknown, { Repositories?: unknown }> = v.looseObject({
-  Repositories: v.nullish(
-    v.custom<object>(
-      (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
-      'an object expected',
-    ),
-    {},
-  ),
-})
-
 /**
  * Reads repositories.json.
  * @throws ERR_DAMAGED when it does not have its form
  */
 export function parseRepositories(bytes: Buffer): Repositories {
+  const file = entries(parseFile(bytes), 'the file')
+  const names = file.find(([key]) => key === 'Repositories')?.[1] ?? {}
+  return new Map(entries(names, 'Repositories').map(([name, refs]) => [name, references(name, refs)]))
+}
+
+function parseFile(bytes: Buffer): unknown {
   try {
-    const { Repositories } = decode(schema, parseJSON(bytes, WHAT), WHAT)
-    // Not a valibot record: it drops the keys of Object.prototype, and `constructor` is a good repository name.
-    return new Map(
-      Object.entries(Repositories as object).map(([name, refs]) => [name, references(name, refs)]),
-    )
+    return parseJSON(bytes, WHAT)
   } catch (cause) {
     if (cause instanceof OverlaidError) throw new OverlaidError('ERR_DAMAGED', cause.message, { cause })
     throw cause
   }
 }
 
+/** Not a valibot record: that drops the keys of Object.prototype, and `constructor` is a good repository name. */
+function entries(value: unknown, what: string): [string, unknown][] {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return Object.entries(value)
+  throw new OverlaidError('ERR_DAMAGED', `${WHAT}: ${what} should be an object`)
+}
+
 function references(name: string, refs: unknown): Map<string, Digest> {
-  if (typeof refs !== 'object' || refs === null || Array.isArray(refs)) {
-    throw new OverlaidError('ERR_DAMAGED', `${WHAT}: ${name}: an object expected`)
-  }
-  return new Map(Object.entries(refs).map(([ref, id]) => [ref, imageID(ref, id)]))
+  return new Map(entries(refs, name).map(([ref, id]) => [ref, imageID(ref, id)]))
 }
 
 function imageID(ref: string, id: unknown): Digest {
