@@ -24,7 +24,7 @@ class Job : public Napi::AsyncWorker {
   // Starts `work`; `keep` is held until it is done (memory of JavaScript's that the work reads).
   static Napi::Value Run(Napi::Env env, const char* name, Work work, Napi::Object keep = {}) {
     auto* job = new Job(env, name, std::move(work));
-    if (!keep.IsEmpty()) job->Receiver().Set("keep", keep);
+    if (!keep.IsEmpty()) job->keep_ = Napi::Persistent(keep);
     auto promise = job->deferred_.Promise();
     job->Queue();
     return promise;
@@ -49,6 +49,7 @@ class Job : public Napi::AsyncWorker {
 
   Work work_;
   Napi::Promise::Deferred deferred_;
+  Napi::ObjectReference keep_;
   std::optional<Outcome> outcome_;
 };
 
