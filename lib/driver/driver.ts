@@ -110,6 +110,12 @@ export interface Driver {
   /** The driver's home, `<root>/<name>`. */
   readonly home: string
 
+  /**
+   * Checks that the file system and the kernel can carry the driver, then makes its home. Before the first write; a
+   * second call does nothing. Nothing is written, and nothing left, when it refuses.
+   * @throws ERR_UNSUPPORTED_FS, ERR_UNSUPPORTED_KERNEL, ERR_NO_PRIVILEGE; with a hint
+   */
+  prepare(): Promise<void>
   stage(): Promise<StagedLayer>
   /** An empty layer to be filled by applyDiff or by a mount. @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent) */
   create(id: string, parent: string | undefined): Promise<void>
@@ -118,19 +124,32 @@ export interface Driver {
   exists(id: string): Promise<boolean>
   /** The parent's id, undefined for a base layer. @throws ERR_LAYER_NOT_FOUND */
   parent(id: string): Promise<string | undefined>
-  /** Mounts id merged with its parents at `<home>/<id>/merged`, or re-uses that mount; each get needs one put. */
+  /**
+   * Mounts id merged with its parents at `<home>/<id>/merged`, or re-uses the mount that is there, with the options
+   * that it has; each get needs one put. A mount that another process left there counts as one get of its own.
+   */
   get(id: string, options?: MountOptions): Promise<string>
-  /** The last put unmounts; a put too many does nothing. */
-  put(id: string): Promise<void>
+  /**
+   * The last put unmounts, also a mount that another process left; a put too many does nothing.
+   * @throws ERR_IN_USE when something below is open, and nothing is undone; with `force` the mount leaves the table
+   *   at once and the kernel ends it when the last file is closed
+   */
+  put(id: string, options?: { readonly force?: boolean }): Promise<void>
   /** The merged view as a detached mount; nothing else may have id mounted writable (the store sees to that). */
   open(id: string, options?: MountOptions): Promise<DetachedMount>
-  /** Renames id to the driver's trash and forgets it; {@link emptyTrash} deletes. A missing id is no error. */
+  /**
+   * Renames id to the driver's trash and forgets it; {@link emptyTrash} deletes. A missing id is no error.
+   * @throws ERR_IN_USE while it is mounted
+   */
   remove(id: string): Promise<void>
   /** Deletes what remove() set aside. Returns bytes freed. */
   emptyTrash(): Promise<number>
   /** Fills an empty layer made by create(). Returns the size as diffSize would. */
   applyDiff(id: string, parent: string | undefined, tar: AsyncIterable<Buffer>, options?: ApplyOptions): Promise<number>
-  /** The changes of id against parent as an uncompressed layer tar; the same bytes each time. */
+  /**
+   * The changes of id against parent, which must be its own, as an uncompressed layer tar; the same bytes each time.
+   * @throws ERR_INVALID_ARGUMENT when `parent` is not the parent; so do changes and diffSize
+   */
   diff(id: string, parent: string | undefined, options?: { readonly signal?: AbortSignal }): AsyncIterable<Buffer>
   /** Sorted by path bytes. */
   changes(id: string, parent: string | undefined): AsyncIterable<Change>

@@ -1,0 +1,142 @@
+/**
+ * The driver's home on disk: moby's overlay2, to the byte and mode.
+ *
+ *     overlay2/                      0710  whoever can look in here can run the setuid files of old images
+ *     ├── l/                         0700  short names of the layers' diff folders
+ *     │   └── 6Y5IM2XC7TSNIJZZFLJCS6I4I4   -> ../<id>/diff
+ *     ├── <id>/                      0710  64 hex digits; `<64 hex>-init` of a container's init layer
+ *     │   ├── diff/                  0755, or what the layer's tar says of `./`: the layer's own content
+ *     │   ├── link                   0644  the layer's name in l/, no newline
+ *     │   ├── lower                  0644  `l/<parent>:l/<grandparent>:…`, nearest first; not in a base layer
+ *     │   ├── work/                  0700  overlayfs' workdir; not in a base layer
+ *     │   ├── merged/                0700  the mount point; there only while mounted
+ *     │   ├── committed              0600  empty; a child was made on this layer: it is mounted read-only from now on
+ *     │   └── features               0600  ours: what a mount of this upper must go on having, see features.ts
+ *     ├── staging/                   0700  ours: layers that no id names yet, each below its owner's lock
+ *     │   └── <random>/{lock,layer/}
+ *     └── trash/                     0700  ours: what remove() set aside, to be deleted without a lock
+ *
+ * Why l/: mount(2) cuts its options at a page, in silence, so 128 lowers must fit in one. With a link of 26
+ * characters, {@link LINK_DIR} and a separator each lower takes 26 + 2 + 1 bytes, and
+ *
+ *     128 lowers × 29 bytes = 3712 ≤ 4096 − 384 for upperdir, workdir, the flags and a SELinux label.
+ *
+ * Mounting by fd (6.13) and by `lowerdir+` (6.8) need none of that; dockerd does, and reads the same folders.
+ *
+ * Why lower holds the whole chain: a mount then reads one small file instead of one for each layer. It is said
+ * twice, then — here and by the parents in the store — so check compares and mends it.
+ *
+ * Why staging and trash are in the home: rename(2) is what makes a layer appear and disappear at once, and it works
+ * in one file system only. dockerd leaves names that it does not know alone.
+ */
+import { join } from 'node:path'
+import { OverlaidError } from '../../errors.ts'
+
+export const LINK_DIR = 'l'
+export const STAGING_DIR = 'staging'
+export const TRASH_DIR = 'trash'
+
+/** Block device node that dockerd makes for project quotas on xfs. */
+const QUOTA_DEVICE = 'backingFsBlockDev'
+
+const RESERVED: ReadonlySet<string> = new Set([LINK_DIR, STAGING_DIR, TRASH_DIR, QUOTA_DEVICE])
+
+/** Exact modes, whatever the umask. */
+export const MODES = {
+  home: 0o710,
+  links: 0o700,
+  staging: 0o700,
+  layer: 0o710,
+  diff: 0o755,
+  work: 0o700,
+  merged: 0o700,
+  link: 0o644,
+  lower: 0o644,
+  committed: 0o600,
+  features: 0o600,
+  lock: 0o600,
+} as const
+
+/** Files and folders of one layer. */
+export interface LayerFolder {
+  readonly dir: string
+  readonly diff: string
+  readonly link: string
+  readonly lower: string
+  readonly work: string
+  readonly merged: string
+  readonly committed: string
+  readonly features: string
+}
+
+export function layerFolder(dir: string): LayerFolder {
+  const at = (name: string): string => join(dir, name)
+  return {
+    dir,
+    diff: at('diff'),
+    link: at('link'),
+    lower: at('lower'),
+    work: at('work'),
+    merged: at('merged'),
+    committed: at('committed'),
+    features: at('features'),
+  }
+}
+
+/**
+ * Any name that is one plain path component and none of the home's own. moby uses 64 hex digits, with `-init` for
+ * init layers, BuildKit 25 characters of base 36; a caller of this library may use words.
+ */
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
+
+export function isLayerID(id: string): boolean {
+  return ID.test(id) && !RESERVED.has(id)
+}
+
+/** The folder of `id` in `home`. @throws ERR_INVALID_ARGUMENT before the id gets into any path */
+export function folderOf(home: string, id: string): LayerFolder {
+  if (!isLayerID(id)) throw new OverlaidError('ERR_INVALID_ARGUMENT', `${JSON.stringify(id)} cannot name a layer`)
+  return layerFolder(join(home, id))
+}
+
+/** A name in l/: 26 characters of RFC 4648's base 32 alphabet. */
+const LINK = /^[A-Z2-7]{26}$/
+
+export function isLinkName(name: string): boolean {
+  return LINK.test(name)
+}
+
+/** What `l/<link>` of a layer points to. */
+export function linkTarget(id: string): string {
+  return `../${id}/diff`
+}
+
+/** The id that the target of an entry in l/ names, undefined when it does not have the form. */
+export function idOfLinkTarget(target: string): string | undefined {
+  const id = /^\.\.\/([^/]+)\/diff$/.exec(target)?.[1]
+  return id !== undefined && isLayerID(id) ? id : undefined
+}
+
+/**
+ * The link names in the text of a `lower` file, nearest parent first. They end up in mount options and in paths, so
+ * nothing but `l/<26 characters>` passes.
+ * @throws ERR_DAMAGED
+ */
+export function parseLower(text: string, path: string): string[] {
+  return text
+    .trim()
+    .split(':')
+    .map((component) => {
+      const name = component.startsWith(`${LINK_DIR}/`) ? component.slice(LINK_DIR.length + 1) : ''
+      if (isLinkName(name)) return name
+      throw new OverlaidError('ERR_DAMAGED', `${path} names ${JSON.stringify(component)}, which is no layer`, { path })
+    })
+}
+
+/** The text of the `lower` file over these link names, nearest first. */
+export function formatLower(links: readonly string[]): string {
+  return links.map((name) => `${LINK_DIR}/${name}`).join(':')
+}
+
+/** overlayfs' own limit, OVL_MAX_STACK, since 5.x; moby stops at 128 and its layer store at 125. */
+export const MAX_LOWERS = 500

@@ -1,0 +1,66 @@
+/** The chain of a layer: its `link`, its `lower`, and the short names in l/ that they go by. */
+import { randomBytes } from 'node:crypto'
+import { readFile, readlink, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode, OverlaidError } from '../../errors.ts'
+import { type LayerFolder, idOfLinkTarget, isLinkName, LINK_DIR, linkTarget, parseLower } from './layout.ts'
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
+const LINK_LENGTH = 26
+
+/** A new name for l/: 130 random bits, five a character. */
+export function newLinkName(): string {
+  return Array.from(randomBytes(LINK_LENGTH), (byte) => ALPHABET[byte % ALPHABET.length]).join('')
+}
+
+/** The layer's name in l/. @throws ERR_DAMAGED where `link` is missing or is not one */
+export async function readLink(folder: LayerFolder): Promise<string> {
+  const name = (await readText(folder.link))?.trim()
+  if (name !== undefined && isLinkName(name)) return name
+  const what = name === undefined ? 'is missing' : `holds ${JSON.stringify(name)}, which is no name in l/`
+  throw damaged(folder.link, `${folder.link} ${what}`)
+}
+
+/** Link names of the layer's parents, nearest first; none for a base layer. @throws ERR_DAMAGED */
+export async function readLower(folder: LayerFolder): Promise<string[]> {
+  const text = await readText(folder.lower)
+  return text === undefined ? [] : parseLower(text, folder.lower)
+}
+
+/** The id behind a name in l/. @throws ERR_DAMAGED where the entry is missing or points elsewhere */
+export async function idOfLink(home: string, name: string): Promise<string> {
+  const path = join(home, LINK_DIR, name)
+  const id = await findIDOfLink(home, name)
+  if (id !== undefined) return id
+  throw damaged(path, `${path} is missing or does not point to a layer`)
+}
+
+/** Like {@link idOfLink}, undefined where the entry is missing or malformed. */
+export async function findIDOfLink(home: string, name: string): Promise<string | undefined> {
+  try {
+    return idOfLinkTarget(await readlink(join(home, LINK_DIR, name)))
+  } catch (error) {
+    // EINVAL: something that is not a symlink.
+    if (hasCode(error, 'ENOENT', 'EINVAL')) return undefined
+    throw error
+  }
+}
+
+/** Makes `l/<name>` for `id`. @throws EEXIST where another layer has the name */
+export async function makeLink(home: string, name: string, id: string): Promise<void> {
+  await symlink(linkTarget(id), join(home, LINK_DIR, name))
+}
+
+/** The file's text, undefined where it does not exist. */
+export async function readText(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+function damaged(path: string, message: string): OverlaidError {
+  return new OverlaidError('ERR_DAMAGED', message, { path, hint: '`overlaid check --repair` rebuilds it' })
+}

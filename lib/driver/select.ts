@@ -1,0 +1,89 @@
+/**
+ * Which driver serves a data root. Docker's rules: a named one is taken or refused, never replaced; else the one
+ * whose state is in the root, and an error when there are several; else the best that works. This version has
+ * overlay2 alone, so "the best that works" is that one or nothing.
+ */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode, OverlaidError } from '../errors.ts'
+import type { Durability } from '../fs/atomic.ts'
+import type { Driver } from './driver.ts'
+import { openOverlay2 } from './overlay2/driver.ts'
+
+/** Docker's drivers, in its order of preference. */
+export const DRIVER_NAMES = ['overlay2', 'fuse-overlayfs', 'btrfs', 'zfs', 'vfs'] as const
+
+/** Drivers that Docker once had; a root may still hold their state. */
+const REMOVED_NAMES: readonly string[] = ['aufs', 'devicemapper', 'overlay']
+
+/** Why a driver does not serve this root. */
+export interface DriverRefusal {
+  readonly driver: string
+  readonly reason: string
+}
+
+export interface DriverSelection {
+  readonly driver: Driver
+  /** Every driver that comes before the selected one, or that was passed over for it, with the reason. */
+  readonly refused: readonly DriverRefusal[]
+}
+
+export interface SelectOptions {
+  /** A driver's name; without it what is in the root decides. */
+  readonly name?: string
+  readonly durability: Durability
+  readonly onWarning?: (message: string) => void
+}
+
+/**
+ * Selects the driver for the data root `root`. Reads only: whether the driver can work there is found out by
+ * {@link Driver.prepare}, before the first write.
+ * @throws ERR_INVALID_ARGUMENT (a name that is no driver), ERR_DRIVER_MISMATCH (the root holds another one's state,
+ *   or several drivers')
+ */
+export async function selectDriver(root: string, options: SelectOptions): Promise<DriverSelection> {
+  const prior = await priorDrivers(root)
+  const name = options.name ?? nameFromState(root, prior)
+  if (name !== 'overlay2') throw refuse(name)
+  const refused = DRIVER_NAMES.slice(1).map((driver) => ({ driver, reason: 'this version has overlay2 only' }))
+  return { driver: openOverlay2(join(root, name), options), refused }
+}
+
+/** The drivers whose folder in the root is not empty. vfs never counts, as in moby: it leaves its folder behind. */
+async function priorDrivers(root: string): Promise<string[]> {
+  const names = [...DRIVER_NAMES, ...REMOVED_NAMES].filter((name) => name !== 'vfs')
+  const held = await Promise.all(names.map((name) => isNonEmpty(join(root, name))))
+  return names.filter((_, index) => held[index])
+}
+
+async function isNonEmpty(dir: string): Promise<boolean> {
+  try {
+    return (await readdir(dir)).length > 0
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return false
+    // Someone else's private folder (0710 root): that it is there is enough to know whose root this is.
+    if (hasCode(error, 'EACCES', 'EPERM')) return true
+    throw error
+  }
+}
+
+function nameFromState(root: string, prior: readonly string[]): string {
+  if (prior.length <= 1) return prior[0] ?? 'overlay2'
+  throw new OverlaidError('ERR_DRIVER_MISMATCH', `${root} holds the state of several drivers: ${prior.join(', ')}`, {
+    path: root,
+    hint: 'name the one to use with --driver (the library: the `driver` option)',
+  })
+}
+
+function refuse(name: string): OverlaidError {
+  if (REMOVED_NAMES.includes(name)) {
+    return new OverlaidError('ERR_DRIVER_MISMATCH', `Docker's driver ${name} is gone; this version has overlay2 only`, {
+      hint: 'pull or load the images again into a new data root',
+    })
+  }
+  if ((DRIVER_NAMES as readonly string[]).includes(name)) {
+    return new OverlaidError('ERR_DRIVER_MISMATCH', `driver ${name} is not here yet: this version has overlay2 only`)
+  }
+  const known = DRIVER_NAMES.join(', ')
+  return new OverlaidError('ERR_INVALID_ARGUMENT', `no driver is called ${JSON.stringify(name)}; there are ${known}`)
+}
