@@ -3,7 +3,7 @@
  * name; the folder is made whole under another name and renamed.
  */
 import { randomBytes } from 'node:crypto'
-import { copyFile, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { cp, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type Durability, fsyncDir, renameDurable, writeNew } from '../fs/atomic.ts'
@@ -108,43 +108,61 @@ export async function readLayers(
 }
 
 /**
- * Makes a layer exist: its files in a write set, then the rename that commits it. The caller holds the store lock,
- * and the driver has the folder `record.cacheID`.
- * @param tarSplit - path of the finished tar-split file, which is moved; synced already for durability `full`
+ * Writes a layer's files into the new folder `dir`, which no one looks into: what takes time, done without the lock.
+ * @param tarSplit - path of the finished tar-split file, which is moved here
  */
-export async function writeLayer(
-  paths: StorePaths,
+export async function prepareRecord(
+  dir: string,
   record: LayerRecord,
   tarSplit: string,
   durability: Durability,
 ): Promise<void> {
+  const options = { durability, mode: MODES.openFile }
+  await mkdir(dir, { mode: MODES.privateDir })
+  await writeNew(join(dir, 'diff'), record.diffID, options)
+  await writeNew(join(dir, 'size'), String(record.size), options)
+  await writeNew(join(dir, 'cache-id'), record.cacheID, options)
+  if (record.parent !== undefined) await writeNew(join(dir, 'parent'), record.parent, options)
+  await rename(tarSplit, join(dir, TAR_SPLIT))
+  if (durability === 'full') await fsyncFile(join(dir, TAR_SPLIT))
+  await fsyncDir(dir, { durability })
+}
+
+/**
+ * Makes a layer exist. The caller holds the store lock, and there is no such layer.
+ * @param prepared - folder made by {@link prepareRecord}; moved
+ * @param commitFolder - gives the driver's folder its name; what is beside it in staging may go with that
+ */
+export async function publishRecord(
+  paths: StorePaths,
+  chainID: ChainID,
+  prepared: string,
+  commitFolder: () => Promise<void>,
+  durability: Durability,
+): Promise<void> {
   const set = join(paths.layerTmp, `write-set-${randomBytes(8).toString('hex')}`)
-  await mkdir(set, { mode: MODES.privateDir })
   try {
-    const options = { durability, mode: MODES.openFile }
-    await writeNew(join(set, 'diff'), record.diffID, options)
-    await writeNew(join(set, 'size'), String(record.size), options)
-    await writeNew(join(set, 'cache-id'), record.cacheID, options)
-    if (record.parent !== undefined) await writeNew(join(set, 'parent'), record.parent, options)
-    failpoint('layer.commit.before-tar-split')
-    await moveFile(tarSplit, join(set, TAR_SPLIT), durability)
-    await fsyncDir(set, { durability })
+    await moveFolder(prepared, set, durability)
+    failpoint('layer.commit.before-driver')
+    await commitFolder()
     failpoint('layer.commit.before-record')
-    await renameDurable(set, layerDir(paths, record.chainID), { durability })
+    await renameDurable(set, layerDir(paths, chainID), { durability })
   } catch (error) {
-    await rm(set, { recursive: true, force: true })
+    // The record too: its rename may have worked and the sync after it failed, and its folder goes now.
+    for (const dir of [layerDir(paths, chainID), set]) await rm(dir, { recursive: true, force: true })
     throw error
   }
 }
 
 /** Renames; copies where the driver's home is another file system than layerdb. */
-async function moveFile(from: string, to: string, durability: Durability): Promise<void> {
+async function moveFolder(from: string, to: string, durability: Durability): Promise<void> {
   try {
     await rename(from, to)
   } catch (error) {
     if (!hasCode(error, 'EXDEV')) throw error
-    await copyFile(from, to)
-    if (durability === 'full') await fsyncFile(to)
+    await cp(from, to, { recursive: true })
+    if (durability === 'full') for (const name of await listFolder(to)) await fsyncFile(join(to, name))
+    await fsyncDir(to, { durability })
   }
 }
 

@@ -1,75 +1,36 @@
-/**
- * repositories.json: the names of images. Keys are familiar references (`alpine:3.20`), grouped by repository as
- * moby's reference store has them; the file is written anew at each change. An unparsable one keeps dockerd from
- * starting.
- */
+/** repositories.json on disk. An unparsable one keeps dockerd from starting, so it is only ever replaced whole. */
 import { readFile } from 'node:fs/promises'
-import { hasCode, OverlaidError } from '../errors.ts'
+import { hasCode } from '../errors.ts'
 import { type Durability, writeFileAtomic } from '../fs/atomic.ts'
 import { failpoint } from '../fs/failpoint.ts'
-import { type Digest, isDigest } from '../oci/digest.ts'
+import { formatReference, parseReference } from '../oci/reference.ts'
+import { formatRepositories, parseRepositories, type Repositories } from '../oci/repositories.ts'
+import type { Digest } from '../oci/digest.ts'
+import { namesOf } from '../oci/repositories.ts'
 import { MODES, type StorePaths } from './paths.ts'
 
-/** Image ids by familiar reference. */
-export type Names = Map<string, Digest>
-
-/** @throws ERR_DAMAGED when the file has not its form */
-export async function readNames(paths: StorePaths): Promise<Names> {
-  const text = await readText(paths.repositories)
-  const names: Names = new Map()
-  for (const [reference, id] of text === undefined ? [] : entriesOf(text, paths.repositories)) names.set(reference, id)
-  return names
-}
-
-async function readText(path: string): Promise<string | undefined> {
+/** The names of all images; none where there is no file yet. @throws ERR_DAMAGED */
+export async function readReferences(paths: StorePaths): Promise<Repositories> {
   try {
-    return await readFile(path, 'utf8')
+    return parseRepositories(await readFile(paths.repositories))
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
+    if (hasCode(error, 'ENOENT')) return new Map()
     throw error
   }
 }
 
-function entriesOf(text: string, path: string): [string, Digest][] {
-  const damaged = (cause?: unknown) =>
-    new OverlaidError('ERR_DAMAGED', 'repositories.json does not have its form', { path, cause })
-  let document: unknown
-  try {
-    document = JSON.parse(text)
-  } catch (error) {
-    throw damaged(error)
-  }
-  const repositories = (document as { Repositories?: unknown } | null)?.Repositories ?? {}
-  const entries = Object.values(repositories as object).flatMap((inner) => Object.entries((inner ?? {}) as object))
-  if (!entries.every((entry): entry is [string, Digest] => isDigest(entry[1]))) throw damaged()
-  return entries
-}
-
-/** Replaces all names. The caller holds the store lock and has read them under it. */
-export async function writeNames(paths: StorePaths, names: Names, durability: Durability): Promise<void> {
-  const repositories: Record<string, Record<string, Digest>> = {}
-  // Sorted by bytes, as Go's encoder writes maps.
-  for (const [reference, id] of [...names].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    ;(repositories[repositoryOf(reference)] ??= {})[reference] = id
-  }
-  const text = JSON.stringify({ Repositories: sorted(repositories) })
+/** Replaces all names. The caller holds the store lock, and has read them under it. */
+export async function writeReferences(
+  paths: StorePaths,
+  repositories: Repositories,
+  durability: Durability,
+): Promise<void> {
   const beforeRename = () => failpoint('references.write.before-rename')
-  await writeFileAtomic(paths.repositories, text, { mode: MODES.privateFile, durability, beforeRename })
+  const options = { mode: MODES.privateFile, durability, beforeRename }
+  await writeFileAtomic(paths.repositories, formatRepositories(repositories), options)
 }
 
-function sorted<T>(object: Readonly<Record<string, T>>): Record<string, T> {
-  return Object.fromEntries(Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1)))
-}
-
-/** `alpine` of `alpine:3.20` and of `alpine@sha256:…`. */
-export function repositoryOf(reference: string): string {
-  const at = reference.indexOf('@')
-  if (at >= 0) return reference.slice(0, at)
-  const colon = reference.indexOf(':', reference.lastIndexOf('/') + 1)
-  return colon < 0 ? reference : reference.slice(0, colon)
-}
-
-/** The names of one image, sorted. */
-export function namesOf(names: Names, id: Digest): string[] {
-  return [...names].flatMap(([reference, target]) => (target === id ? [reference] : [])).sort()
+/** The names of one image, normalized: `docker.io/library/alpine:3.20`. */
+export function fullNamesOf(repositories: Repositories, id: Digest): string[] {
+  return namesOf(repositories, id).map((name) => formatReference(parseReference(name)))
 }

@@ -1,0 +1,171 @@
+/**
+ * Holds: who has a container, or an image's top layer, mounted. They are what counts a mount's users across
+ * processes: the last one unmounts, a dead process's are undone by whoever comes next, and two overlays on one
+ * upper directory, which the kernel allows with index=off and which ruins it, are kept apart.
+ *
+ * Each is a claim (claim.ts) in `overlaid/holds/<subject>/`. It is written before the mount is made and gets the
+ * mount's id after, so that no mount of ours is ever without one. Made, read for a decision and removed under the
+ * subject's lock.
+ */
+import { readFileSync, readlinkSync } from 'node:fs'
+import { readdir, readlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { MountOptions } from '../driver/driver.ts'
+import { hasCode } from '../errors.ts'
+import { readMountInfo } from '../fs/mountinfo.ts'
+import { AT_FDCWD, binding } from '../native/binding.ts'
+import { type ChainID, hexOf, isDigest } from '../oci/digest.ts'
+import { type FoundClaim, listFolder, readClaims } from './claim.ts'
+import { holdsDir, type StorePaths } from './paths.ts'
+
+/**
+ * `merged`: at the driver's place, shared by all its holders. `target`: at a path of the caller's. `detached`: in no
+ * mount table. `namespace`: at a path in another process's mount namespace.
+ */
+export type HoldKind = 'merged' | 'target' | 'detached' | 'namespace'
+
+export interface HoldContent {
+  /** The process that made it, for messages; its life is told by the claim's lock. */
+  readonly pid: number
+  /** Mounts do not outlive a boot. */
+  readonly bootID: string
+  readonly kind: HoldKind
+  /** Without a process: lives as long as the mount is there. */
+  readonly persist: boolean
+  /** The mount namespace that the mount is in, as `mnt:[4026531841]`. */
+  readonly namespace: string
+  /** Where, as seen in that namespace; absent of a detached mount. */
+  readonly path?: string
+  /** statx's id of the mount; absent until it is made. */
+  readonly mountID?: string
+  /** The folder in the driver's home. */
+  readonly driverID: string
+  readonly options: MountOptions
+  /** The mount was there before, made by someone else (a dockerd that died): never unmounted by us. */
+  readonly borrowed: boolean
+}
+
+export interface Hold extends FoundClaim<HoldContent> {
+  readonly content: HoldContent
+  readonly live: boolean
+}
+
+/** Where this process is. */
+export interface Here {
+  readonly bootID: string
+  readonly namespace: string
+}
+
+export function here(): Here {
+  return {
+    bootID: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    namespace: readlinkSync('/proc/self/ns/mnt'),
+  }
+}
+
+/** The name of an image mount's holds: its top layer's, so that images with the same layers share it. */
+export function imageSubject(top: ChainID): string {
+  return `ro-${hexOf(top)}`
+}
+
+/** The layer that a subject's holds keep, when they are an image's. */
+export function layerOfSubject(subject: string): ChainID | undefined {
+  const id = `sha256:${subject.slice('ro-'.length)}`
+  return subject.startsWith('ro-') && isDigest(id) ? (id as ChainID) : undefined
+}
+
+/** Names of everything that has holds, or had. */
+export function listSubjects(paths: StorePaths): Promise<string[]> {
+  return listFolder(paths.holds)
+}
+
+/**
+ * The holds on a subject. A claim without readable content is left out: its process died before anything was
+ * mounted, and gc removes the file.
+ */
+export async function readHolds(paths: StorePaths, subject: string): Promise<Hold[]> {
+  const claims = await readClaims<HoldContent>(holdsDir(paths, subject))
+  if (claims.length === 0) return []
+  const place = here()
+  const holds: Hold[] = []
+  for (const { path, content, alive } of claims) {
+    if (content === undefined) continue
+    holds.push({ path, content, alive, live: await isLive(content, alive, place) })
+  }
+  return holds
+}
+
+/** Top layers of images that are mounted. */
+export async function liveImageHolds(paths: StorePaths): Promise<ChainID[]> {
+  const mounted: ChainID[] = []
+  for (const subject of await listSubjects(paths)) {
+    const layer = layerOfSubject(subject)
+    if (layer === undefined) continue
+    if ((await readHolds(paths, subject)).some((hold) => hold.live)) mounted.push(layer)
+  }
+  return mounted
+}
+
+async function isLive(content: HoldContent, alive: boolean, place: Here): Promise<boolean> {
+  if (content.bootID !== place.bootID) return false
+  // Whoever is in that namespace has the mount, though the one who put it there is gone.
+  if (content.kind === 'namespace') return (await memberOf(content.namespace)) !== undefined
+  if (alive) return true
+  return content.persist && (await isMounted(content, place))
+}
+
+/** Whether the mount that a hold is about is (still) there. */
+export async function isMounted(content: HoldContent, place: Here = here()): Promise<boolean> {
+  if (content.path === undefined || content.bootID !== place.bootID) return false
+  const seen = await seenFrom(content, place)
+  if (seen === undefined) return false
+  if (content.mountID !== undefined) return (await mountIDAt(seen.path)) === content.mountID
+  return isOverlayOf(content, seen.pid)
+}
+
+/** How to reach a hold's mount: its path from here, and a process that has it in its mount table. */
+export async function seenFrom(
+  content: HoldContent,
+  place: Here,
+): Promise<{ readonly path: string; readonly pid: number | 'self' } | undefined> {
+  if (content.path === undefined) return undefined
+  if (content.namespace === place.namespace) return { path: content.path, pid: 'self' }
+  const pid = await memberOf(content.namespace)
+  return pid === undefined ? undefined : { path: join(`/proc/${String(pid)}/root`, content.path), pid }
+}
+
+/** STATX_ATTR_MOUNT_ROOT of linux/stat.h. */
+const MOUNT_ROOT = 0x2000n
+
+/** The id of the mount whose root is at `path`; undefined where there is none. */
+export async function mountIDAt(path: string): Promise<string | undefined> {
+  try {
+    const { attributes, mountID } = await binding.statx(AT_FDCWD, path, 0)
+    return (attributes & MOUNT_ROOT) === 0n ? undefined : String(mountID)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  }
+}
+
+/** The process died between the mount and noting its id: an overlay there that shows the folder is ours. */
+async function isOverlayOf({ path, driverID }: HoldContent, pid: number | 'self'): Promise<boolean> {
+  const mounts = await readMountInfo(pid)
+  const topmost = mounts.findLast(({ mountPoint }) => mountPoint.toString() === path)
+  if (topmost === undefined) return false
+  return topmost.superOptions.includes(`${driverID}/diff`) || topmost.root.includes(`${driverID}/diff`)
+}
+
+/** A process in a mount namespace; undefined when there is none, and the namespace's mounts are gone. */
+export async function memberOf(namespace: string): Promise<number | undefined> {
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    try {
+      if ((await readlink(`/proc/${name}/ns/mnt`)) === namespace) return Number(name)
+    } catch (error) {
+      // ENOENT, ESRCH: it ended. EACCES, EPERM: not ours to look at.
+      if (!hasCode(error, 'ENOENT', 'ESRCH', 'EACCES', 'EPERM')) throw error
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,183 @@
+/** Loading: the images of a source become images of the store, or nothing changes. */
+import { OverlaidError } from '../errors.ts'
+import { chainIDs } from '../oci/chain-id.ts'
+import { type ChainID, type Digest, digestOf } from '../oci/digest.ts'
+import { familiar, parseReference } from '../oci/reference.ts'
+import { setReference } from '../oci/repositories.ts'
+import type { ImageSource, SourceImage, SourceLayer } from '../transfer/source.ts'
+import type { StoreContext } from './context.ts'
+import { deleteImage, listImageIDs, writeImage } from './image-db.ts'
+import type { LoadOptions, LoadReport } from './image-store.ts'
+import { findLayer } from './layer-db.ts'
+import { type Lease, takeLease } from './lease.ts'
+import type { OnProgress } from './progress.ts'
+import { readReferences, writeReferences } from './references.ts'
+import { registerLayers, type WantedLayer } from './register.ts'
+import { releaseChain } from './release.ts'
+
+/** A layer of the images to load, once however many of them have it. */
+interface PlannedLayer {
+  readonly chainID: ChainID
+  readonly parent: ChainID | undefined
+  readonly source: SourceLayer
+  readonly what: string
+  images: number
+}
+
+/**
+ * Loads all images of `source`. A name that another image had moves to the new one.
+ * @throws ERR_DIGEST_MISMATCH and what reading archives throws: then no image, name or layer is there that was not
+ *   before
+ */
+export async function loadImages(
+  store: StoreContext,
+  source: ImageSource,
+  options: LoadOptions = {},
+): Promise<LoadReport> {
+  const planned = plan(source.images)
+  const signal = options.signal === undefined ? {} : { signal: options.signal }
+  const { lease, present } = await store.locked(() => leaseLayers(store, [...planned.values()]), signal)
+  const added = new Set<ChainID>()
+  try {
+    const wanted = wantedLayers([...planned.values()], present, options.onProgress)
+    await registerLayers(store, wanted, added, { ...options, onDone: (layer) => tellDone(layer, options.onProgress) })
+    const images = await store.locked(() => recordImages(store, source.images), signal)
+    return { images, layers: countLayers(planned, present, added) }
+  } catch (error) {
+    await undo(store, lease, added)
+    throw error
+  } finally {
+    await lease.drop()
+  }
+}
+
+/** All layers of all images by chainID, parents before children. */
+function plan(images: readonly SourceImage[]): Map<ChainID, PlannedLayer> {
+  const planned = new Map<ChainID, PlannedLayer>()
+  for (const image of images) {
+    const ids = chainIDs(image.layers.map((layer) => layer.diffID))
+    for (const [index, source] of image.layers.entries()) {
+      const id = ids[index] as ChainID
+      const what = `layer ${String(index + 1)} of ${image.names[0] ?? 'the image'}`
+      const layer = planned.get(id) ?? { chainID: id, parent: ids[index - 1], source, what, images: 0 }
+      layer.images++
+      planned.set(id, layer)
+    }
+  }
+  return planned
+}
+
+/** Takes the lease, and finds the layers that need no unpacking: from now on nobody removes those. */
+async function leaseLayers(
+  store: StoreContext,
+  layers: readonly PlannedLayer[],
+): Promise<{ readonly lease: Lease; readonly present: ReadonlySet<ChainID> }> {
+  const lease = await takeLease(store.paths, { chainIDs: layers.map(({ chainID }) => chainID), driverIDs: [] })
+  try {
+    const present = new Set<ChainID>()
+    for (const { chainID } of layers) {
+      const record = await findLayer(store.paths, chainID)
+      if (record !== undefined && (await store.driver.exists(record.cacheID))) present.add(chainID)
+    }
+    return { lease, present }
+  } catch (error) {
+    await lease.drop()
+    throw error
+  }
+}
+
+function wantedLayers(
+  layers: readonly PlannedLayer[],
+  present: ReadonlySet<ChainID>,
+  onProgress: OnProgress = () => {},
+): WantedLayer[] {
+  for (const { chainID, source } of layers) {
+    const total = source.size === undefined ? {} : { total: source.size }
+    const state = present.has(chainID) ? 'exists' : 'waiting'
+    onProgress({ kind: 'layer', id: source.diffID, done: 0, ...total, state })
+  }
+  return layers
+    .filter(({ chainID }) => !present.has(chainID))
+    .map(({ chainID, parent, source, what }) => ({
+      chainID,
+      parent,
+      what,
+      diffID: source.diffID,
+      open: (signal) => counted(source, signal, onProgress),
+    }))
+}
+
+/** The blob, with progress told as it is read. */
+async function* counted(source: SourceLayer, signal: AbortSignal, onProgress: OnProgress): AsyncGenerator<Buffer> {
+  const total = source.size === undefined ? {} : { total: source.size }
+  let done = 0
+  for await (const chunk of source.open(signal)) {
+    done += chunk.length
+    onProgress({ kind: 'layer', id: source.diffID, done, ...total, state: 'unpacking' })
+    yield chunk
+  }
+}
+
+function tellDone({ diffID }: WantedLayer, onProgress: OnProgress = () => {}): void {
+  onProgress({ kind: 'layer', id: diffID, done: 1, total: 1, state: 'done' })
+}
+
+/** The commit point of a load: configs, then all names at once. The caller holds the store lock. */
+async function recordImages(store: StoreContext, images: readonly SourceImage[]): Promise<LoadReport['images']> {
+  const { paths, durability } = store
+  const before = new Set(await listImageIDs(paths))
+  const written: Digest[] = []
+  try {
+    for (const { configBytes } of images) {
+      written.push(digestOf(configBytes))
+      await writeImage(paths, configBytes, durability)
+    }
+    const named = images.flatMap(({ names }, index) => names.map((name) => ({ name, id: written[index] as Digest })))
+    await addNames(store, named)
+  } catch (error) {
+    // Before the layers are taken back: an image without its layers would be damage.
+    for (const id of written) if (!before.has(id)) await deleteImage(paths, id, durability)
+    throw error
+  }
+  return images.map(({ names }, index) => ({
+    id: written[index] as Digest,
+    names: names.map((name) => familiar(parseReference(name))),
+  }))
+}
+
+async function addNames(
+  { paths, durability }: StoreContext,
+  named: readonly { readonly name: string; readonly id: Digest }[],
+): Promise<void> {
+  if (named.length === 0) return
+  const repositories = await readReferences(paths)
+  for (const { name, id } of named) setReference(repositories, parseReference(name), id)
+  await writeReferences(paths, repositories, durability)
+}
+
+/** Distinct layers; `shared` were in the store before, or are in several of the images. */
+function countLayers(
+  planned: ReadonlyMap<ChainID, PlannedLayer>,
+  present: ReadonlySet<ChainID>,
+  added: ReadonlySet<ChainID>,
+): LoadReport['layers'] {
+  const shared = [...planned.values()].filter(
+    ({ chainID, images }) => images > 1 || present.has(chainID) || !added.has(chainID),
+  )
+  return { total: planned.size, added: added.size, shared: shared.length }
+}
+
+/** Takes back the layers that a failed load added, unless someone came to need them meanwhile. */
+async function undo(store: StoreContext, lease: Lease, added: ReadonlySet<ChainID>): Promise<void> {
+  try {
+    await store.locked(async () => {
+      await lease.drop()
+      for (const id of [...added].reverse()) await releaseChain(store, id, added)
+    })
+    await store.driver.emptyTrash()
+  } catch (error) {
+    // The load's own error is the one to report; what stays are layers without an image, which gc removes.
+    const reason = error instanceof OverlaidError ? error.message : String(error)
+    store.warn(`could not take back the layers of a failed load: ${reason}`)
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Registering layers: several unpack at once (unpack.ts), then each becomes a layer of the store in order, parents
+ * first, by a rename under the store lock.
+ */
+import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import pLimit from 'p-limit'
+import { failpoint } from '../fs/failpoint.ts'
+import { chainID } from '../oci/chain-id.ts'
+import type { CacheID, ChainID, DiffID } from '../oci/digest.ts'
+import type { TarLimits } from '../tar/entry.ts'
+import type { StoreContext } from './context.ts'
+import { findLayer, type LayerRecord, prepareRecord, publishRecord, readLayer } from './layer-db.ts'
+import { layerDir } from './paths.ts'
+import { discardQuietly, type UnpackedLayer, unpackLayer } from './unpack.ts'
+
+/** More than four gain nothing: a layer's chain of decompression, hashing and writing is bound to one processor. */
+export const DEFAULT_CONCURRENCY: number = Math.min(4, availableParallelism())
+
+/** A layer that the store lacks, and where its blob is. */
+export interface WantedLayer {
+  readonly chainID: ChainID
+  readonly diffID: DiffID
+  readonly parent: ChainID | undefined
+  /** For messages. */
+  readonly what: string
+  open(signal: AbortSignal): AsyncIterable<Buffer>
+}
+
+export interface RegisterOptions {
+  readonly concurrency?: number
+  readonly limits?: TarLimits
+  /** A layer is in the store now. */
+  readonly onDone?: (layer: WantedLayer) => void
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Registers `layers`, parents before children; a parent that is not among them is in the store, kept by the
+ * caller's lease. On an error or abort the rest stops, staged folders are discarded, and what was registered stays:
+ * `added` tells the caller what to undo.
+ * @param added - filled with the chainIDs that this call made, as they come to be
+ */
+export async function registerLayers(
+  store: StoreContext,
+  layers: readonly WantedLayer[],
+  added: Set<ChainID>,
+  options: RegisterOptions = {},
+): Promise<void> {
+  const stop = new AbortController()
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
+  // First come, first served: a parent never waits behind its children.
+  const limit = pLimit(options.concurrency ?? DEFAULT_CONCURRENCY)
+  const registered = new Map<ChainID, Promise<LayerRecord>>()
+  const unpack = ({ what, diffID, open }: WantedLayer) => {
+    signal.throwIfAborted()
+    const limits = options.limits === undefined ? {} : { limits: options.limits }
+    return unpackLayer(store, open(signal), { what, expected: diffID, signal, ...limits })
+  }
+  let failure: { readonly error: unknown } | undefined
+  for (const layer of layers) {
+    const unpacking = limit(() => unpack(layer))
+    const parent = layer.parent === undefined ? undefined : registered.get(layer.parent)
+    const done = commitInOrder(store, layer, unpacking, parent, added, signal)
+    registered.set(layer.chainID, done)
+    done.then(
+      () => options.onDone?.(layer),
+      (error: unknown) => {
+        // The first is the cause; those after it are aborts that it led to.
+        failure ??= { error }
+        stop.abort(error)
+      },
+    )
+  }
+  await Promise.allSettled(registered.values())
+  if (failure !== undefined) throw failure.error
+}
+
+async function commitInOrder(
+  store: StoreContext,
+  layer: WantedLayer,
+  unpacking: Promise<UnpackedLayer>,
+  parent: Promise<LayerRecord> | undefined,
+  added: Set<ChainID>,
+  signal: AbortSignal,
+): Promise<LayerRecord> {
+  const unpacked = await unpacking
+  try {
+    const below = parent === undefined ? await recordOf(store, layer.parent) : await parent
+    signal.throwIfAborted()
+    const { record, isNew } = await commitLayer(store, unpacked, below, signal)
+    if (isNew) added.add(record.chainID)
+    return record
+  } catch (error) {
+    await discardQuietly(store, unpacked.staged)
+    throw error
+  }
+}
+
+async function recordOf(store: StoreContext, id: ChainID | undefined): Promise<LayerRecord | undefined> {
+  return id === undefined ? undefined : readLayer(store.paths, id)
+}
+
+/**
+ * Makes an unpacked layer a layer of the store on `parent`, which is kept by a lease. What is already there stays as
+ * it is, and the unpacked one is discarded.
+ */
+export async function commitLayer(
+  store: StoreContext,
+  unpacked: UnpackedLayer,
+  parent: LayerRecord | undefined,
+  signal?: AbortSignal,
+): Promise<{ readonly record: LayerRecord; readonly isNew: boolean }> {
+  const { paths, driver, durability } = store
+  const { staged, diffID } = unpacked
+  const id = chainID(parent?.chainID, diffID)
+  // What is slow in settling, and the sync of all the data, happens here: the lock is for renames.
+  const size = await staged.settle(parent?.cacheID)
+  // A record whose folder is lost: the folder comes back under its own name, where its children find it again.
+  const cacheID = (await findLayer(paths, id))?.cacheID ?? newCacheID()
+  const record: LayerRecord = { chainID: id, diffID, parent: parent?.chainID, cacheID, size }
+  const prepared = join(staged.path, 'record')
+  await prepareRecord(prepared, record, unpacked.tarSplit, durability)
+  failpoint('layer.commit.prepared')
+  const commit = async () => {
+    const existing = await findLayer(paths, id)
+    if (existing !== undefined && (await driver.exists(existing.cacheID))) return existing
+    if (existing !== undefined) await rm(layerDir(paths, id), { recursive: true })
+    await publish(store, record, prepared, () => staged.commit(cacheID, parent?.cacheID))
+    return record
+  }
+  const committed = await store.locked(commit, signal === undefined ? {} : { signal })
+  if (committed !== record) await staged.discard()
+  return { record: committed, isNew: committed === record }
+}
+
+async function publish(
+  { paths, driver, durability }: StoreContext,
+  record: LayerRecord,
+  prepared: string,
+  commitFolder: () => Promise<void>,
+): Promise<void> {
+  let hasFolder = false
+  try {
+    const commit = async () => {
+      await commitFolder()
+      hasFolder = true
+    }
+    await publishRecord(paths, record.chainID, prepared, commit, durability)
+  } catch (error) {
+    if (hasFolder) await driver.remove(record.cacheID)
+    throw error
+  }
+}
+
+/** 64 random hex digits, as moby's stringid makes them. */
+export function newCacheID(): CacheID {
+  return randomBytes(32).toString('hex') as CacheID
+}

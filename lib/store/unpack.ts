@@ -1,0 +1,93 @@
+/**
+ * From a blob to files: decompress → diffID → unpack, with the tar-split record written beside, in one pass and with
+ * bounded memory. Needs no parent and no lock, so that layers of one image unpack side by side.
+ */
+import { createWriteStream } from 'node:fs'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import type { StagedLayer } from '../driver/driver.ts'
+import { failpoint } from '../fs/failpoint.ts'
+import { binding } from '../native/binding.ts'
+import { checkDigest, type DiffID, Measured } from '../oci/digest.ts'
+import type { TarLimits } from '../tar/entry.ts'
+import { TarSplitWriter } from '../tar/tar-split.ts'
+import { decompress } from '../transfer/compression.ts'
+import type { StoreContext } from './context.ts'
+import { TAR_SPLIT } from './layer-db.ts'
+import { MODES } from './paths.ts'
+
+export interface UnpackOptions {
+  /** What the tar must be; without it, whatever it is. */
+  readonly expected?: DiffID
+  /** For messages: `layer 2 of alpine`. */
+  readonly what: string
+  readonly limits?: TarLimits
+  readonly signal?: AbortSignal
+}
+
+/** A layer on disk that nothing names yet. */
+export interface UnpackedLayer {
+  readonly staged: StagedLayer
+  /** Path of the finished tar-split file; it goes with the staging folder unless it is moved. */
+  readonly tarSplit: string
+  readonly diffID: DiffID
+  /** Bytes as moby counts them, before the layer is settled on its parent. */
+  readonly size: number
+}
+
+/**
+ * Unpacks a blob, compressed or not, into the driver's staging area. Whoever gets the result discards it, or commits.
+ * @throws ERR_DIGEST_MISMATCH, ERR_BAD_TAR, ERR_BAD_COMPRESSION, ERR_UNSAFE_PATH, ERR_LIMIT_EXCEEDED; nothing is left
+ */
+export async function unpackLayer(
+  store: StoreContext,
+  blob: AsyncIterable<Buffer>,
+  options: UnpackOptions,
+): Promise<UnpackedLayer> {
+  const staged = await store.driver.stage()
+  try {
+    const tar = new Measured(decompress(blob))
+    const tarSplit = join(staged.path, TAR_SPLIT)
+    const size = await applyRecorded(staged, tar, tarSplit, options)
+    const diffID = tar.digest as string as DiffID
+    if (options.expected !== undefined) checkDigest(diffID, options.expected, options.what)
+    failpoint('layer.unpack.done')
+    return { staged, tarSplit, diffID, size }
+  } catch (error) {
+    await discardQuietly(store, staged)
+    throw error
+  }
+}
+
+/** Unpacks while the record is written; both have ended when this returns or throws, and the first error counts. */
+async function applyRecorded(
+  staged: StagedLayer,
+  tar: AsyncIterable<Buffer>,
+  tarSplit: string,
+  { limits, signal }: UnpackOptions,
+): Promise<number> {
+  const recorder = new TarSplitWriter({ crc64: (state, data) => binding.crc64(state, data) })
+  const saving = pipeline(recorder.output, createWriteStream(tarSplit, { flags: 'wx', mode: MODES.openFile }))
+  const applying = staged.apply(tar, {
+    observer: recorder,
+    ...(limits !== undefined && { limits }),
+    ...(signal !== undefined && { signal }),
+  })
+  const ended = applying.then(
+    () => recorder.end(),
+    (error: unknown) => recorder.destroy(error),
+  )
+  const [applied, saved] = await Promise.allSettled([applying, saving, ended])
+  if (applied.status === 'rejected') throw applied.reason
+  if (saved.status === 'rejected') throw saved.reason
+  return applied.value
+}
+
+/** The error on its way counts; a staging folder that stays is rubbish that gc removes. */
+export async function discardQuietly(store: StoreContext, staged: StagedLayer): Promise<void> {
+  try {
+    await staged.discard()
+  } catch (error) {
+    store.warn(`could not remove ${staged.path}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
