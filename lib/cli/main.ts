@@ -18,7 +18,7 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, ()
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 
-process.exitCode = await main(process.argv.slice(2), {
+const status = await main(process.argv.slice(2), {
   env: process.env,
   stdin: () => process.stdin,
   stdout: process.stdout,
@@ -27,3 +27,7 @@ process.exitCode = await main(process.argv.slice(2), {
   now: () => new Date(),
   openStore: async (root, options) => (await import('../store/store.ts')).Store.open(root, options),
 })
+
+process.exitCode = status
+// What was cut off may still be waited for, such as the opening of a fifo that nobody writes to.
+if (controller.signal.aborted) process.exit(status)
