@@ -23,7 +23,7 @@
  *     for await (const change of driver.changes(mountID, id1)) console.log(change.kind, change.path)
  */
 import type { OwnedFd } from '../native/fd.ts'
-import type { TarLimits } from '../tar/entry.ts'
+import type { TarLimits, TarObserver } from '../tar/entry.ts'
 
 /** `A`dded, `C`hanged or `D`eleted, as `docker diff` prints. */
 export type ChangeKind = 'A' | 'C' | 'D'
@@ -56,15 +56,6 @@ export interface ApplyOptions {
   readonly signal?: AbortSignal
   /** Sees the archive's bytes as they are cut up, for tar-split. */
   readonly observer?: TarObserver
-}
-
-/** Sees a tar as it is read: every byte of the stream is in exactly one call, in order. */
-export interface TarObserver {
-  /** Bytes between bodies: headers, extension blocks, padding, end-of-archive, trailing bytes. */
-  segment(bytes: Buffer): void
-  /** A member begins; `name` as in the archive (after PAX and GNU names), `size` of the body that follows. */
-  entry(name: Buffer, size: number): void
-  body(bytes: Buffer): void
 }
 
 /** A layer being unpacked, held by a lock so that gc leaves it alone. */

@@ -1,5 +1,4 @@
-import type { TarObserver } from '../driver.ts'
-import type { TarLimits } from '../../tar/entry.ts'
+import type { TarLimits, TarObserver } from '../../tar/entry.ts'
 
 /** A folder that the archive needs but never gives, for {@link settleLayer}. */
 export interface ImpliedDir {
