@@ -9,9 +9,11 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterCrc64(exports);
   overlaid::RegisterDir(exports);
   overlaid::RegisterFileops(exports);
+  overlaid::RegisterFscontext(exports);
   overlaid::RegisterFsmount(exports);
   overlaid::RegisterLock(exports);
   overlaid::RegisterMount(exports);
+  overlaid::RegisterMountDetached(exports);
   overlaid::RegisterNamei(exports);
   overlaid::RegisterNamespace(exports);
   overlaid::RegisterResolve(exports);

@@ -27,6 +27,7 @@ constexpr unsigned kFsconfigSetFd = 5;
 constexpr unsigned kFsconfigCmdCreate = 6;
 
 constexpr unsigned kMoveMountFEmptyPath = 0x04;
+constexpr unsigned kOpenTreeClone = 1;
 
 // openat2's struct open_how (5.6).
 struct OpenHow {

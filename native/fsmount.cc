@@ -4,20 +4,19 @@
 #include <array>
 
 #include "args.h"
-#include "compat.h"
+#include "fsconfig.h"
 #include "job.h"
 #include "register.h"
 
 namespace overlaid {
-namespace {
-
-// What the file system had to say about a failure: one message a read, until ENODATA (Documentation/
-// filesystems/mount_api.rst; kernel ring of 8). Reading takes them away.
+// What the file system had to say about a failure: one message a read, until ENODATA
+// (Documentation/filesystems/mount_api.rst; a ring of 8). Reading takes them away.
 std::vector<std::string> ContextLog(int fd) {
   const PreserveErrno keep;
   std::vector<std::string> lines;
   std::array<char, 4096> line{};
-  for (int i = 0; i < 16; i++) {
+  constexpr int kRing = 8;
+  for (int i = 0; i < kRing; i++) {
     const auto length = read(fd, line.data(), line.size());
     if (length <= 0) break;
     std::string text(line.data(), static_cast<size_t>(length));
@@ -26,6 +25,19 @@ std::vector<std::string> ContextLog(int fd) {
   }
   return lines;
 }
+
+Status Fsconfig(const ConfigCall& call) {
+  if (syscall(sys::kFsconfig, call.fd, call.command, call.key, call.value, call.aux) == 0) {
+    return Done{};
+  }
+  SysError error{.code = errno, .syscall = "fsconfig"};
+  error.detail = ContextLog(call.fd);
+  if (call.key != nullptr) error.path = call.key;
+  if (call.value != nullptr) error.dest = call.value;
+  return error;
+}
+
+namespace {
 
 Napi::Value Fsopen(const Napi::CallbackInfo& info) {
   Args args(info);
@@ -37,25 +49,6 @@ Napi::Value Fsopen(const Napi::CallbackInfo& info) {
     if (fd) return fd;
     return SysError{.code = errno, .syscall = "fsopen", .path = type, .flags = flags};
   });
-}
-
-struct ConfigCall {
-  int fd;
-  unsigned command;
-  const char* key;
-  const char* value;
-  int aux;
-};
-
-Status Fsconfig(const ConfigCall& call) {
-  if (syscall(sys::kFsconfig, call.fd, call.command, call.key, call.value, call.aux) == 0) {
-    return Done{};
-  }
-  SysError error{.code = errno, .syscall = "fsconfig"};
-  error.detail = ContextLog(call.fd);
-  if (call.key != nullptr) error.path = call.key;
-  if (call.value != nullptr) error.dest = call.value;
-  return error;
 }
 
 Napi::Value FsconfigSetFlag(const Napi::CallbackInfo& info) {

@@ -8,9 +8,11 @@ namespace overlaid {
 void RegisterCrc64(Napi::Object exports);
 void RegisterDir(Napi::Object exports);
 void RegisterFileops(Napi::Object exports);
+void RegisterFscontext(Napi::Object exports);
 void RegisterFsmount(Napi::Object exports);
 void RegisterLock(Napi::Object exports);
 void RegisterMount(Napi::Object exports);
+void RegisterMountDetached(Napi::Object exports);
 void RegisterNamei(Napi::Object exports);
 void RegisterNamespace(Napi::Object exports);
 void RegisterResolve(Napi::Object exports);

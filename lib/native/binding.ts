@@ -173,18 +173,37 @@ export interface MountInfo {
   readonly superOptions: string
 }
 
+/** One fsconfig(2) parameter of {@link Binding.fsmountConfigured}. */
+export type FsParameter =
+  | { readonly key: string; readonly value?: Bytes }
+  /**
+   * The directory `path`, opened O_PATH from `dirfd` (links are followed) and given by descriptor (6.13 for
+   * overlay), or with `byName` as the string /proc/self/fd/N.
+   */
+  | { readonly key: string; readonly dirfd: number; readonly path: Bytes; readonly byName?: boolean }
+
+/** What {@link Binding.mountDetached} gives: the mount, and its mountinfo line (without the newline). */
+export interface UnattachedMount {
+  readonly fd: number
+  readonly mountinfo: Buffer
+}
+
 /** The addon's functions. */
 export interface Binding {
   mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
-  /** mount(2) on a thread of its own after unshare(CLONE_FS) and fchdir(cwdFd): relative names start there. */
-  mountFrom(
+  /**
+   * mount(2) as if it gave a descriptor: on a thread of its own, in a private copy of the mount namespace, with
+   * `cwdFd` as working directory, so that relative names in `data` start there. Nobody sees the mount, nothing is
+   * propagated. MS_BIND with other flags is remounted with them. Needs open_tree (5.2).
+   */
+  mountDetached(
     cwdFd: number,
     source: Bytes,
     target: Bytes,
     type: string,
     flags: number,
     data: Bytes,
-  ): Promise<void>
+  ): Promise<UnattachedMount>
   umount2(target: Bytes, flags: number): Promise<void>
   fsopen(type: string, flags: number): Promise<number>
   fsconfigSetFlag(fd: number, key: string): Promise<void>
@@ -192,6 +211,11 @@ export interface Binding {
   fsconfigSetFd(fd: number, key: string, aux: number): Promise<void>
   fsconfigCreate(fd: number): Promise<void>
   fsmount(fd: number, flags: number, attributes: number): Promise<number>
+  /**
+   * fsopen, each parameter by fsconfig, CMD_CREATE and fsmount in one call; gives the mount's descriptor. An error
+   * of a parameter has its `index`.
+   */
+  fsmountConfigured(type: string, parameters: readonly FsParameter[], attributes: number): Promise<number>
   moveMount(fromDirfd: number, from: Bytes, toDirfd: number, to: Bytes, flags: number): Promise<void>
   openTree(dirfd: number, path: Bytes, flags: number): Promise<number>
   mountSetattr(
