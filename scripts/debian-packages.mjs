@@ -17,9 +17,12 @@ export const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cac
  * @returns {string}
  */
 export function run(command, args) {
-  const options = /** @type {const} */ ({ encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 28 })
   try {
-    return execFileSync(command, [...args], options)
+    return execFileSync(command, [...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      maxBuffer: 1 << 28,
+    })
   } catch (error) {
     const { stderr = '' } = /** @type {{ stderr?: string }} */ (error)
     throw new Error(`${command} failed: ${stderr.trim().split('\n').slice(-3).join('; ')}`, { cause: error })

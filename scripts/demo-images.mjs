@@ -107,7 +107,9 @@ async function build(folder, say) {
   }
   try {
     say('downloading packages (apt-get)')
-    const [base = [], ...closures] = downloadPackages([BASE, CERTIFICATES, NGINX, PYTHON].map((r) => r.packages))
+    const [base = [], ...closures] = downloadPackages(
+      [BASE, CERTIFICATES, NGINX, PYTHON].map((r) => r.packages),
+    )
     const [certificates = [], ...tops] = closures.map((files) => without(files, base))
     say('unpacking them and packing layers (dpkg-deb, tar)')
     const shared = [await pack(BASE, base), await pack(CERTIFICATES, certificates)]

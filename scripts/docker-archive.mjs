@@ -23,7 +23,12 @@ export const EPOCH = 1_704_067_200
  */
 export function packTar(file, dir, { names = ['.'], clamp = false } = {}) {
   // Without the deletions each member gets a PAX header with its atime and ctime, which differ from run to run.
-  const format = ['--format=posix', '--pax-option=delete=atime,delete=ctime', '--sort=name', '--numeric-owner']
+  const format = [
+    '--format=posix',
+    '--pax-option=delete=atime,delete=ctime',
+    '--sort=name',
+    '--numeric-owner',
+  ]
   const xattrs = ['--xattrs', '--xattrs-include=security.capability', '--xattrs-include=user.*']
   const times = clamp ? ['--clamp-mtime', `--mtime=@${String(EPOCH)}`] : []
   run('tar', [...format, ...xattrs, ...times, '-cf', file, '-C', dir, '--', ...names])
