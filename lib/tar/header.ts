@@ -83,11 +83,20 @@ function verifyChecksum(block: Buffer): void {
     unsigned += byte
     high += byte >> 7
   }
-  const stated = octal(block, 148, 8, 'checksum')
+  const stated = statedChecksum(block)
   if (stated !== unsigned && stated !== unsigned - 256 * high) {
     throw new TarSyntaxError(
       `not a tar header: its checksum is ${String(stated)}, its bytes sum to ${String(unsigned)}`,
     )
+  }
+}
+
+/** What is no number there is no tar at all, and should be told so. */
+function statedChecksum(block: Buffer): number {
+  try {
+    return octal(block, 148, 8, 'checksum')
+  } catch (error) {
+    throw error instanceof TarSyntaxError ? new TarSyntaxError('not a tar header') : error
   }
 }
 

@@ -1,5 +1,6 @@
 import { OverlaidError } from '../errors.ts'
 import { encodeHeader, type EncodeOptions, type TarMember } from './encode.ts'
+import { Gatherer } from './gatherer.ts'
 import { BLOCK, paddingOf } from './header.ts'
 import { quoteName } from './syntax.ts'
 
@@ -57,32 +58,4 @@ function wrongSize({ name, size }: TarMember, written: number): OverlaidError {
     'ERR_SIZE_MISMATCH',
     `${text}, its header says ${String(size)}: changed while it was read?`,
   )
-}
-
-/** A stream of many headers and small bodies costs its consumer a turn for each piece: these go out together. */
-class Gatherer {
-  static readonly #full = 64 * 1024
-  #parts: Uint8Array[] = []
-  #bytes = 0
-
-  get isFull(): boolean {
-    return this.#bytes >= Gatherer.#full
-  }
-
-  add(part: Uint8Array): void {
-    if (part.length === 0) return
-    this.#parts.push(part)
-    this.#bytes += part.length
-  }
-
-  flush(): Buffer {
-    const [first] = this.#parts
-    const chunk =
-      this.#parts.length === 1 && first !== undefined
-        ? Buffer.from(first.buffer, first.byteOffset, first.length)
-        : Buffer.concat(this.#parts, this.#bytes)
-    this.#parts = []
-    this.#bytes = 0
-    return chunk
-  }
 }
