@@ -60,6 +60,10 @@ export const CODES = {
   ERR_SIZE_MISMATCH: { exit: EXIT.damaged, meaning: 'bytes do not have the size they are described by' },
 
   // State that is wrong
+  ERR_VOLATILE_LOST: {
+    exit: EXIT.damaged,
+    meaning: 'a volatile mount did not survive a restart of the machine: its content may be incomplete',
+  },
   ERR_DAMAGED: { exit: EXIT.damaged, meaning: 'the store is damaged here; `overlaid check` tells more' },
 } as const satisfies Record<string, CodeFacts>
 

@@ -1,4 +1,7 @@
-import { closeSync } from 'node:fs'
+import { close, closeSync } from 'node:fs'
+import { promisify } from 'node:util'
+
+const closeOnPool = promisify(close)
 
 /** A file descriptor that belongs to someone: closed once, at the latest when its scope ends. */
 export class OwnedFd implements Disposable {
@@ -23,6 +26,14 @@ export class OwnedFd implements Disposable {
 
   close(): void {
     if (this.#fd >= 0) closeSync(this.release())
+  }
+
+  /**
+   * close() on a pool thread: the last descriptor of a detached mount unmounts it, and unmounting an overlay syncs
+   * the file system of its upper, all of it.
+   */
+  async closeAsync(): Promise<void> {
+    if (this.#fd >= 0) await closeOnPool(this.release())
   }
 
   [Symbol.dispose](): void {

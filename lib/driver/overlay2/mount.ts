@@ -1,0 +1,237 @@
+/**
+ * The ladder: one overlay mount, by the best way the kernel has, as a detached mount.
+ *
+ *     fds        6.13  fsopen, a descriptor for each layer: no escaping, no path race, 500 lowers
+ *     lowerdir+  6.8   fsopen, a string of at most 255 bytes for each layer: 500 lowers
+ *     mount2           mount(2) with one string of at most 4095 bytes and names relative to the driver's home, on a
+ *                      thread of its own in a private mount namespace (native/mount_detached.cc): 128 lowers
+ *
+ * No rung falls back to the next: which one a kernel has is asked beforehand, and what fails then is an error.
+ *
+ * After each mount what was asked is compared with what is there. A result of 0 is not enough: when the kernel cannot
+ * make its directory in work/ (an upper with an id mapping that lacks the caller, a read-only or immutable work),
+ * it mounts read-only and says so in dmesg alone; and mount(2) cuts a long string and mounts what is left.
+ */
+import { constants } from 'node:fs'
+import { OverlaidError } from '../../errors.ts'
+import { parseMountInfo } from '../../fs/mountinfo.ts'
+import { AT_FDCWD, binding, type Bytes, type FsParameter } from '../../native/binding.ts'
+import { OwnedFd } from '../../native/fd.ts'
+import { MS, O_PATH, ST } from '../../native/flags.ts'
+import { cloneReadOnly } from '../../native/mount.ts'
+import { bestRung, type Rung } from '../../native/rung.ts'
+import { OVERLAYFS_MAGIC } from '../../native/statfs.ts'
+import type { MountOptions } from '../driver.ts'
+import {
+  escapeValue,
+  type LayerNames,
+  MAX_LOWERS,
+  MAX_LOWERS_MOUNT2,
+  MAX_VALUE_BYTES,
+  mountAttributes,
+  mountFlags,
+  type MountOption,
+  optionString,
+  overlayOptions,
+} from './options.ts'
+import { countLowers } from './shown-options.ts'
+import { noteVolatile, settleVolatile } from './volatile.ts'
+
+/** Which directories to mount over each other, and how. */
+export interface OverlayRequest {
+  /** The directory that relative names start from: the driver's home. Absolute. */
+  readonly base: string
+  /** Top first; `l/<link>` or anything else that names a directory from `base`. */
+  readonly lowers: readonly Bytes[]
+  /** With `work` a writable mount, or with the option `readOnly` the topmost lower: nothing is written then. */
+  readonly upper?: Bytes
+  /** On the same mount as `upper`. */
+  readonly work?: Bytes
+  readonly options?: MountOptions
+  /** Forces a rung; the default is the best that the kernel has. */
+  readonly via?: Rung
+}
+
+/** A mount that is in no mount table: it ends with its last descriptor, or when attached with its unmount. */
+export interface OverlayMount {
+  readonly fd: OwnedFd
+  /** How it was made; `clone` for a single read-only layer, which overlayfs does not take. */
+  readonly rung: Rung | 'clone'
+}
+
+/** A request with everything decided. */
+interface Plan {
+  readonly base: OwnedFd
+  readonly request: OverlayRequest
+  readonly layers: LayerNames
+  readonly options: MountOptions
+  readonly parameters: readonly MountOption[]
+}
+
+/**
+ * Mounts. The caller owns the descriptor: attach it somewhere (lib/native/mount.ts), read through it, close it.
+ *
+ * @throws ERR_CHAIN_TOO_DEEP before the kernel is asked; ERR_INVALID_ARGUMENT for options that exclude each other;
+ *   ERR_MOUNT_MISMATCH when the kernel mounted something else (undone); ERR_VOLATILE_LOST; SyscallError
+ */
+export async function mountOverlay(request: OverlayRequest): Promise<OverlayMount> {
+  const options = request.options ?? {}
+  const layers = nameLayers(request)
+  const hasUpper = layers.upper !== undefined
+  const parameters = overlayOptions(options, hasUpper)
+  const rung = request.via ?? (await bestRung())
+  refuseDepth(layers.lowers.length, rung)
+  using base = new OwnedFd(await openDirectory(AT_FDCWD, request.base))
+  // Without an upper an overlay is read-only whether asked or not.
+  const plan: Plan = { base, request, layers, options: { ...options, readOnly: !hasUpper }, parameters }
+  if (layers.work !== undefined) await prepareWork(base.fd, layers.work, options)
+  if (!hasUpper && layers.lowers.length === 1) return await mountSingle(plan, rung)
+  return { fd: await mountBy(plan, rung), rung }
+}
+
+function nameLayers({ lowers, upper, work, options }: OverlayRequest): LayerNames {
+  const below = lowers.map(toBytes)
+  if (upper === undefined || options?.readOnly === true) {
+    const all = upper === undefined ? below : [toBytes(upper), ...below]
+    if (all.length > 0) return { lowers: all }
+  } else if (work !== undefined && below.length > 0) {
+    return { lowers: below, upper: toBytes(upper), work: toBytes(work) }
+  }
+  throw new OverlaidError(
+    'ERR_INVALID_ARGUMENT',
+    'an overlay needs a lower, and an upper needs a work directory',
+  )
+}
+
+function toBytes(name: Bytes): Buffer {
+  return typeof name === 'string'
+    ? Buffer.from(name)
+    : Buffer.from(name.buffer, name.byteOffset, name.byteLength)
+}
+
+function refuseDepth(lowers: number, rung: Rung): void {
+  const limit = rung === 'mount2' ? MAX_LOWERS_MOUNT2 : MAX_LOWERS
+  if (lowers <= limit) return
+  throw new OverlaidError(
+    'ERR_CHAIN_TOO_DEEP',
+    `${String(lowers)} layers, and overlayfs stacks ${String(limit)} here`,
+    {
+      hint:
+        rung === 'mount2'
+          ? 'Linux 6.8 and later stack 500; fewer, larger layers work everywhere'
+          : 'build the image with fewer, larger layers',
+    },
+  )
+}
+
+async function openDirectory(dirfd: number, path: Bytes): Promise<number> {
+  return binding.openat2(dirfd, path, { flags: O_PATH | constants.O_DIRECTORY })
+}
+
+/** Settles what an earlier volatile mount left, and notes that this is one. */
+async function prepareWork(base: number, work: Bytes, options: MountOptions): Promise<void> {
+  using fd = new OwnedFd(await openDirectory(base, work))
+  const path = `/proc/self/fd/${String(fd.fd)}`
+  await settleVolatile(path)
+  if (options.volatile === true) await noteVolatile(path)
+}
+
+async function mountBy(plan: Plan, rung: Rung): Promise<OwnedFd> {
+  if (rung === 'mount2') return mountByString(plan)
+  const parameters = rung === 'fds' ? byDescriptor(plan) : byName(plan)
+  const fd = await binding.fsmountConfigured('overlay', parameters, mountAttributes(plan.options))
+  return verified(new OwnedFd(fd), plan, undefined)
+}
+
+/** `lowerdir+` comes before upperdir: the kernel's own order of preference has no say, only ours for reading. */
+function byDescriptor({ base, layers, parameters }: Plan): FsParameter[] {
+  const directory = (key: string, path: Bytes): FsParameter => ({ key, dirfd: base.fd, path })
+  return [
+    ...parameters.map(toParameter),
+    ...layers.lowers.map((lower) => directory('lowerdir+', lower)),
+    ...(layers.upper === undefined ? [] : [directory('upperdir', layers.upper)]),
+    ...(layers.work === undefined ? [] : [directory('workdir', layers.work)]),
+  ]
+}
+
+/** Absolute names where they fit in a value, so that the mount table reads well; else by way of a descriptor. */
+function byName({ base, request, layers, parameters }: Plan): FsParameter[] {
+  const directory = (key: string, path: Bytes, escape: (name: Uint8Array) => Uint8Array): FsParameter => {
+    const value = escape(absolute(request.base, path))
+    return value.length <= MAX_VALUE_BYTES ? { key, value } : { key, dirfd: base.fd, path, byName: true }
+  }
+  const asItIs = (name: Uint8Array): Uint8Array => name
+  return [
+    ...parameters.map(toParameter),
+    ...layers.lowers.map((lower) => directory('lowerdir+', lower, asItIs)),
+    ...(layers.upper === undefined ? [] : [directory('upperdir', layers.upper, escapeValue)]),
+    ...(layers.work === undefined ? [] : [directory('workdir', layers.work, escapeValue)]),
+  ]
+}
+
+function toParameter([key, value]: MountOption): FsParameter {
+  return value === undefined ? { key } : { key, value }
+}
+
+function absolute(base: string, path: Bytes): Buffer {
+  const bytes = toBytes(path)
+  return bytes[0] === 0x2f ? bytes : Buffer.concat([Buffer.from(`${base}/`), bytes])
+}
+
+async function mountByString(plan: Plan): Promise<OwnedFd> {
+  const { base, request, layers, options, parameters } = plan
+  const data = optionString(layers, parameters)
+  const flags = mountFlags(options)
+  const mount = await binding.mountDetached(base.fd, 'overlay', request.base, 'overlay', flags, data)
+  return verified(new OwnedFd(mount.fd), plan, mount.mountinfo)
+}
+
+/** A single layer without an upper: EINVAL for overlayfs, and the folder itself, read-only, is the same. */
+async function mountSingle(plan: Plan, rung: Rung): Promise<OverlayMount> {
+  const { base, request, layers, options } = plan
+  const folder = absolute(request.base, layers.lowers[0] ?? '')
+  if (rung !== 'mount2') return { fd: await cloneReadOnly(folder, mountAttributes(options)), rung: 'clone' }
+  // mount_setattr is of 5.12; a kernel without the better rungs may be older.
+  const flags = MS.MS_BIND | mountFlags(options)
+  const { fd } = await binding.mountDetached(base.fd, folder, request.base, '', flags, '')
+  return { fd: new OwnedFd(fd), rung: 'clone' }
+}
+
+/** Gives `fd` back when it is what `plan` asks for; else closes it, which unmounts it, and says what is wrong. */
+async function verified(fd: OwnedFd, plan: Plan, mountinfo: Buffer | undefined): Promise<OwnedFd> {
+  try {
+    const { type, flags } = await binding.fstatfs(fd.fd)
+    if (type !== OVERLAYFS_MAGIC) throw mismatch('it is no overlay')
+    const readOnly = (flags & ST.ST_RDONLY) !== 0
+    if (readOnly && plan.options.readOnly !== true) {
+      throw mismatch(
+        'it is read-only, though it has an upper',
+        'see dmesg: the kernel could not use the work directory',
+      )
+    }
+    if (!readOnly && plan.options.readOnly === true) throw mismatch('it is writable')
+    if (mountinfo !== undefined) verifyLayers(plan.layers, mountinfo)
+    return fd
+  } catch (error) {
+    await fd.closeAsync()
+    throw error
+  }
+}
+
+/** mount(2) alone can lose layers on the way, so their number and the upper are read back. */
+function verifyLayers(layers: LayerNames, mountinfo: Buffer): void {
+  const [mount] = parseMountInfo(mountinfo)
+  const shown = mount?.superOptions ?? ''
+  const count = countLowers(shown)
+  if (count !== layers.lowers.length) {
+    throw mismatch(`it has ${String(count)} of ${String(layers.lowers.length)} lowers`)
+  }
+  const hasUpper = /(^|,)upperdir=/.test(shown)
+  if (hasUpper !== (layers.upper !== undefined))
+    throw mismatch(hasUpper ? 'it has an upper' : 'it has no upper')
+}
+
+function mismatch(what: string, hint?: string): OverlaidError {
+  const message = `the kernel mounted something else than was asked: ${what}`
+  return new OverlaidError('ERR_MOUNT_MISMATCH', message, hint === undefined ? {} : { hint })
+}

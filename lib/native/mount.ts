@@ -1,0 +1,61 @@
+/** Mounts as descriptors: attach one somewhere, clone one, undo one. */
+import { AT_FDCWD, binding, type Bytes } from './binding.ts'
+import { OwnedFd } from './fd.ts'
+import { AT, MNT, MOUNT_ATTR, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
+
+/** Attaches the mount `fd` (from fsmount or open_tree) at `target`, which may not be a link. */
+export async function attach(fd: number, target: Bytes): Promise<void> {
+  await binding.moveMount(fd, '', AT_FDCWD, target, MOVE_MOUNT.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/**
+ * Attaches the detached mount `fd` at `target` in the mount namespace of process `pid`, seen from that namespace's
+ * root. Nothing of it shows here.
+ */
+export async function attachInProcess(pid: number, fd: number, target: Bytes): Promise<void> {
+  using namespace = await openMountNamespace(pid)
+  await binding.moveMountInto(namespace.fd, fd, target)
+}
+
+/** Unmounts `target` in the mount namespace of process `pid`. */
+export async function unmountInProcess(pid: number, target: Bytes, flags: number): Promise<void> {
+  using namespace = await openMountNamespace(pid)
+  await binding.umount2In(namespace.fd, target, flags)
+}
+
+/** The mount namespace of a process; keeps it alive while open. */
+export async function openMountNamespace(pid: number): Promise<OwnedFd> {
+  return new OwnedFd(await binding.openat2(AT_FDCWD, `/proc/${String(pid)}/ns/mnt`, { flags: 0 }))
+}
+
+/** A detached second mount of what is mounted at `path` (or of the folder `path`), with the same super block. */
+export async function cloneMount(path: Bytes): Promise<OwnedFd> {
+  return new OwnedFd(await binding.openTree(AT_FDCWD, path, OPEN_TREE.OPEN_TREE_CLONE))
+}
+
+/** Sets MOUNT_ATTR_* on the mount `fd` (5.12). */
+export async function setMountAttributes(fd: number, set: number): Promise<void> {
+  await binding.mountSetattr(fd, '', AT.AT_EMPTY_PATH, { set })
+}
+
+/** A detached, read-only clone of the folder `path`; `attributes` are more MOUNT_ATTR_* (5.12). */
+export async function cloneReadOnly(path: Bytes, attributes = 0): Promise<OwnedFd> {
+  const fd = await cloneMount(path)
+  try {
+    await setMountAttributes(fd.fd, attributes | MOUNT_ATTR.MOUNT_ATTR_RDONLY)
+    return fd
+  } catch (error) {
+    fd.close()
+    throw error
+  }
+}
+
+/**
+ * Unmounts what is mounted at `target`, which is not followed if it is a link.
+ *
+ * With `detach` a busy mount goes away from here at once and ends when its last file is closed; until then its
+ * upper stays in use.
+ */
+export async function unmount(target: Bytes, options: { readonly detach?: boolean } = {}): Promise<void> {
+  await binding.umount2(target, MNT.UMOUNT_NOFOLLOW | (options.detach === true ? MNT.MNT_DETACH : 0))
+}

@@ -1,0 +1,59 @@
+/** Which way of mounting an overlay this kernel has: asked once in a process, without mounting anything. */
+import { constants } from 'node:fs'
+import { hasCode } from '../errors.ts'
+import { AT_FDCWD, binding } from './binding.ts'
+import { OwnedFd } from './fd.ts'
+import { FSOPEN, O_PATH } from './flags.ts'
+
+/**
+ * A way of mounting an overlay:
+ * - `fds`: fsopen and a descriptor for each layer (6.13)
+ * - `lowerdir+`: fsopen and a string for each layer (6.8)
+ * - `mount2`: mount(2) with one option string
+ */
+export type Rung = 'fds' | 'lowerdir+' | 'mount2'
+
+/** All rungs, best first. */
+export const RUNGS: readonly Rung[] = ['fds', 'lowerdir+', 'mount2']
+
+/** What a kernel without the call, the option or the right to it answers: it says "go one rung down". */
+const REFUSALS = ['ENOSYS', 'EINVAL', 'EOPNOTSUPP', 'EBADF', 'EPERM', 'ENODEV'] as const
+
+let known: Promise<Rung> | undefined
+
+/** The best rung of the running kernel. */
+export function bestRung(): Promise<Rung> {
+  known ??= probeRung()
+  return known
+}
+
+async function accepts(call: Promise<unknown>): Promise<boolean> {
+  try {
+    await call
+    return true
+  } catch (error) {
+    if (hasCode(error, ...REFUSALS)) return false
+    throw error
+  }
+}
+
+/** A file system context for overlay; undefined where it cannot be had. */
+async function openContext(): Promise<OwnedFd | undefined> {
+  try {
+    return new OwnedFd(await binding.fsopen('overlay', FSOPEN.FSOPEN_CLOEXEC))
+  } catch (error) {
+    if (hasCode(error, ...REFUSALS)) return undefined
+    throw error
+  }
+}
+
+async function probeRung(): Promise<Rung> {
+  using context = await openContext()
+  if (context === undefined) return 'mount2'
+  // Up to 6.4 a context of overlay only collects its options as text, whatever they are, and the errors come at
+  // the end; one that takes nonsense is such a context, and mount(2) is the better way there (commas in names).
+  if (await accepts(binding.fsconfigSetFlag(context.fd, 'overlaid-no-such-option'))) return 'mount2'
+  using root = new OwnedFd(await binding.openat2(AT_FDCWD, '/', { flags: O_PATH | constants.O_DIRECTORY }))
+  if (await accepts(binding.fsconfigSetFd(context.fd, 'lowerdir+', root.fd))) return 'fds'
+  return (await accepts(binding.fsconfigSetString(context.fd, 'lowerdir+', '/'))) ? 'lowerdir+' : 'mount2'
+}
