@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises'
 import { fsyncDir } from '../fs/atomic.ts'
 import { failpoint } from '../fs/failpoint.ts'
-import type { ChainID } from '../oci/digest.ts'
+import type { CacheID, ChainID } from '../oci/digest.ts'
 import type { StoreContext } from './context.ts'
 import { buryLayer, type LayerRecord } from './layer-db.ts'
 import { forgetLayer, isNeeded, layerUse } from './use.ts'
@@ -32,9 +32,13 @@ export async function releaseChain(
 
 /**
  * Removes layers, children before parents. First all become tombstones, durably: a layer whose record is there has
- * its folder too, at every moment and after every crash.
+ * its folder too, at every moment and after every crash. A damaged record without a cacheID goes alone: gc finds its
+ * folder as an orphan.
  */
-export async function removeLayers(store: StoreContext, records: readonly LayerRecord[]): Promise<void> {
+export async function removeLayers(
+  store: StoreContext,
+  records: readonly { readonly chainID: ChainID; readonly cacheID: CacheID | undefined }[],
+): Promise<void> {
   if (records.length === 0) return
   const { paths, driver, durability } = store
   const tombstones: string[] = []
@@ -44,7 +48,7 @@ export async function removeLayers(store: StoreContext, records: readonly LayerR
   }
   await fsyncDir(paths.layers, { durability })
   for (const { cacheID } of records) {
-    await driver.remove(cacheID)
+    if (cacheID !== undefined) await driver.remove(cacheID)
     failpoint('layer.remove.after-driver')
   }
   for (const tombstone of tombstones) await rm(tombstone, { recursive: true, force: true })
