@@ -20,7 +20,7 @@ export async function releaseChain(
 ): Promise<LayerRecord[]> {
   const use = await layerUse(store)
   const released: LayerRecord[] = []
-  for (let record = use.layers.get(top); record !== undefined; ) {
+  for (let record = use.layers.get(top); record !== undefined;) {
     if (isNeeded(use, record.chainID) || only?.has(record.chainID) === false) break
     released.push(record)
     forgetLayer(use, record)
