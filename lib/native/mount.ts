@@ -1,7 +1,7 @@
 /** Mounts as descriptors: attach one somewhere, clone one, undo one. */
 import { AT_FDCWD, binding, type Bytes } from './binding.ts'
 import { OwnedFd } from './fd.ts'
-import { AT, MNT, MOUNT_ATTR, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
+import { AT, MNT, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
 
 /** Attaches the mount `fd` (from fsmount or open_tree) at `target`, which may not be a link. */
 export async function attach(fd: number, target: Bytes): Promise<void> {
@@ -28,21 +28,14 @@ export async function openMountNamespace(pid: number): Promise<OwnedFd> {
   return new OwnedFd(await binding.openat2(AT_FDCWD, `/proc/${String(pid)}/ns/mnt`, { flags: 0 }))
 }
 
-/** A detached second mount of what is mounted at `path` (or of the folder `path`), with the same super block. */
-export async function cloneMount(path: Bytes): Promise<OwnedFd> {
-  return new OwnedFd(await binding.openTree(AT_FDCWD, path, OPEN_TREE.OPEN_TREE_CLONE))
-}
-
-/** Sets MOUNT_ATTR_* on the mount `fd` (5.12). */
-export async function setMountAttributes(fd: number, set: number): Promise<void> {
-  await binding.mountSetattr(fd, '', AT.AT_EMPTY_PATH, { set })
-}
-
-/** A detached, read-only clone of the folder `path`; `attributes` are more MOUNT_ATTR_* (5.12). */
-export async function cloneReadOnly(path: Bytes, attributes = 0): Promise<OwnedFd> {
-  const fd = await cloneMount(path)
+/**
+ * A detached second mount of what is mounted at `path`, with the same super block, or of the folder `path`;
+ * `attributes` are MOUNT_ATTR_* to set on it (5.12).
+ */
+export async function cloneMount(path: Bytes, attributes = 0): Promise<OwnedFd> {
+  const fd = new OwnedFd(await binding.openTree(AT_FDCWD, path, OPEN_TREE.OPEN_TREE_CLONE))
   try {
-    await setMountAttributes(fd.fd, attributes | MOUNT_ATTR.MOUNT_ATTR_RDONLY)
+    if (attributes !== 0) await binding.mountSetattr(fd.fd, '', AT.AT_EMPTY_PATH, { set: attributes })
     return fd
   } catch (error) {
     fd.close()

@@ -18,7 +18,7 @@ import { parseMountInfo } from '../../fs/mountinfo.ts'
 import { AT_FDCWD, binding, type Bytes, type FsParameter } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { MS, O_PATH, ST } from '../../native/flags.ts'
-import { cloneReadOnly } from '../../native/mount.ts'
+import { cloneMount } from '../../native/mount.ts'
 import { bestRung, type Rung } from '../../native/rung.ts'
 import { OVERLAYFS_MAGIC } from '../../native/statfs.ts'
 import type { MountOptions } from '../driver.ts'
@@ -40,12 +40,12 @@ import { noteVolatile, settleVolatile } from './volatile.ts'
 /** Which directories to mount over each other, and how. */
 export interface OverlayRequest {
   /** The directory that relative names start from: the driver's home. Absolute. */
-  readonly base: string
-  /** Top first; `l/<link>` or anything else that names a directory from `base`. */
+  readonly home: string
+  /** Top first; `l/<link>` or anything else that names a directory from `home`. */
   readonly lowers: readonly Bytes[]
-  /** With `work` a writable mount, or with the option `readOnly` the topmost lower: nothing is written then. */
+  /** The writable layer; with the option `readOnly` the topmost lower, so that nothing is written anywhere. */
   readonly upper?: Bytes
-  /** On the same mount as `upper`. */
+  /** On the same mount as `upper`; needed with an upper and a lower. */
   readonly work?: Bytes
   readonly options?: MountOptions
   /** Forces a rung; the default is the best that the kernel has. */
@@ -55,13 +55,13 @@ export interface OverlayRequest {
 /** A mount that is in no mount table: it ends with its last descriptor, or when attached with its unmount. */
 export interface OverlayMount {
   readonly fd: OwnedFd
-  /** How it was made; `clone` for a single read-only layer, which overlayfs does not take. */
+  /** How it was made; `clone` for a single layer, which overlayfs does not take. */
   readonly rung: Rung | 'clone'
 }
 
 /** A request with everything decided. */
 interface Plan {
-  readonly base: OwnedFd
+  readonly home: OwnedFd
   readonly request: OverlayRequest
   readonly layers: LayerNames
   readonly options: MountOptions
@@ -81,11 +81,11 @@ export async function mountOverlay(request: OverlayRequest): Promise<OverlayMoun
   const parameters = overlayOptions(options, hasUpper)
   const rung = request.via ?? (await bestRung())
   refuseDepth(layers.lowers.length, rung)
-  using base = new OwnedFd(await openDirectory(AT_FDCWD, request.base))
+  using home = new OwnedFd(await openDirectory(AT_FDCWD, request.home))
   // Without an upper an overlay is read-only whether asked or not.
-  const plan: Plan = { base, request, layers, options: { ...options, readOnly: !hasUpper }, parameters }
-  if (layers.work !== undefined) await prepareWork(base.fd, layers.work, options)
-  if (!hasUpper && layers.lowers.length === 1) return await mountSingle(plan, rung)
+  const plan: Plan = { home, request, layers, options: { ...options, readOnly: !hasUpper }, parameters }
+  if (layers.work !== undefined) await prepareWork(home.fd, layers.work, options)
+  if (layers.lowers.length + (hasUpper ? 1 : 0) === 1) return await mountSingle(plan, rung)
   return { fd: await mountBy(plan, rung), rung }
 }
 
@@ -94,12 +94,14 @@ function nameLayers({ lowers, upper, work, options }: OverlayRequest): LayerName
   if (upper === undefined || options?.readOnly === true) {
     const all = upper === undefined ? below : [toBytes(upper), ...below]
     if (all.length > 0) return { lowers: all }
-  } else if (work !== undefined && below.length > 0) {
+  } else if (below.length === 0) {
+    return { lowers: [], upper: toBytes(upper) }
+  } else if (work !== undefined) {
     return { lowers: below, upper: toBytes(upper), work: toBytes(work) }
   }
   throw new OverlaidError(
     'ERR_INVALID_ARGUMENT',
-    'an overlay needs a lower, and an upper needs a work directory',
+    'an overlay needs a layer, and above a lower a work directory',
   )
 }
 
@@ -129,8 +131,8 @@ async function openDirectory(dirfd: number, path: Bytes): Promise<number> {
 }
 
 /** Settles what an earlier volatile mount left, and notes that this is one. */
-async function prepareWork(base: number, work: Bytes, options: MountOptions): Promise<void> {
-  using fd = new OwnedFd(await openDirectory(base, work))
+async function prepareWork(home: number, work: Bytes, options: MountOptions): Promise<void> {
+  using fd = new OwnedFd(await openDirectory(home, work))
   const path = `/proc/self/fd/${String(fd.fd)}`
   await settleVolatile(path)
   if (options.volatile === true) await noteVolatile(path)
@@ -144,8 +146,8 @@ async function mountBy(plan: Plan, rung: Rung): Promise<OwnedFd> {
 }
 
 /** `lowerdir+` comes before upperdir: the kernel's own order of preference has no say, only ours for reading. */
-function byDescriptor({ base, layers, parameters }: Plan): FsParameter[] {
-  const directory = (key: string, path: Bytes): FsParameter => ({ key, dirfd: base.fd, path })
+function byDescriptor({ home, layers, parameters }: Plan): FsParameter[] {
+  const directory = (key: string, path: Bytes): FsParameter => ({ key, dirfd: home.fd, path })
   return [
     ...parameters.map(toParameter),
     ...layers.lowers.map((lower) => directory('lowerdir+', lower)),
@@ -155,10 +157,10 @@ function byDescriptor({ base, layers, parameters }: Plan): FsParameter[] {
 }
 
 /** Absolute names where they fit in a value, so that the mount table reads well; else by way of a descriptor. */
-function byName({ base, request, layers, parameters }: Plan): FsParameter[] {
+function byName({ home, request, layers, parameters }: Plan): FsParameter[] {
   const directory = (key: string, path: Bytes, escape: (name: Uint8Array) => Uint8Array): FsParameter => {
-    const value = escape(absolute(request.base, path))
-    return value.length <= MAX_VALUE_BYTES ? { key, value } : { key, dirfd: base.fd, path, byName: true }
+    const value = escape(absolute(request.home, path))
+    return value.length <= MAX_VALUE_BYTES ? { key, value } : { key, dirfd: home.fd, path, byName: true }
   }
   const asItIs = (name: Uint8Array): Uint8Array => name
   return [
@@ -173,27 +175,27 @@ function toParameter([key, value]: MountOption): FsParameter {
   return value === undefined ? { key } : { key, value }
 }
 
-function absolute(base: string, path: Bytes): Buffer {
+function absolute(home: string, path: Bytes): Buffer {
   const bytes = toBytes(path)
-  return bytes[0] === 0x2f ? bytes : Buffer.concat([Buffer.from(`${base}/`), bytes])
+  return bytes[0] === 0x2f ? bytes : Buffer.concat([Buffer.from(`${home}/`), bytes])
 }
 
 async function mountByString(plan: Plan): Promise<OwnedFd> {
-  const { base, request, layers, options, parameters } = plan
+  const { home, request, layers, options, parameters } = plan
   const data = optionString(layers, parameters)
   const flags = mountFlags(options)
-  const mount = await binding.mountDetached(base.fd, 'overlay', request.base, 'overlay', flags, data)
+  const mount = await binding.mountDetached(home.fd, 'overlay', request.home, 'overlay', flags, data)
   return verified(new OwnedFd(mount.fd), plan, mount.mountinfo)
 }
 
-/** A single layer without an upper: EINVAL for overlayfs, and the folder itself, read-only, is the same. */
+/** A single layer, which overlayfs does not take: the folder itself is the merged view, writable if it is the upper. */
 async function mountSingle(plan: Plan, rung: Rung): Promise<OverlayMount> {
-  const { base, request, layers, options } = plan
-  const folder = absolute(request.base, layers.lowers[0] ?? '')
-  if (rung !== 'mount2') return { fd: await cloneReadOnly(folder, mountAttributes(options)), rung: 'clone' }
+  const { home, request, layers, options } = plan
+  const folder = absolute(request.home, layers.upper ?? layers.lowers[0] ?? '')
+  if (rung !== 'mount2') return { fd: await cloneMount(folder, mountAttributes(options)), rung: 'clone' }
   // mount_setattr is of 5.12; a kernel without the better rungs may be older.
   const flags = MS.MS_BIND | mountFlags(options)
-  const { fd } = await binding.mountDetached(base.fd, folder, request.base, '', flags, '')
+  const { fd } = await binding.mountDetached(home.fd, folder, request.home, '', flags, '')
   return { fd: new OwnedFd(fd), rung: 'clone' }
 }
 
