@@ -136,12 +136,21 @@ export interface Driver {
   /** Deletes what remove() set aside. Returns bytes freed. */
   emptyTrash(): Promise<number>
   /** Fills an empty layer made by create(). Returns the size as diffSize would. */
-  applyDiff(id: string, parent: string | undefined, tar: AsyncIterable<Buffer>, options?: ApplyOptions): Promise<number>
+  applyDiff(
+    id: string,
+    parent: string | undefined,
+    tar: AsyncIterable<Buffer>,
+    options?: ApplyOptions,
+  ): Promise<number>
   /**
    * The changes of id against parent, which must be its own, as an uncompressed layer tar; the same bytes each time.
    * @throws ERR_INVALID_ARGUMENT when `parent` is not the parent; so do changes and diffSize
    */
-  diff(id: string, parent: string | undefined, options?: { readonly signal?: AbortSignal }): AsyncIterable<Buffer>
+  diff(
+    id: string,
+    parent: string | undefined,
+    options?: { readonly signal?: AbortSignal },
+  ): AsyncIterable<Buffer>
   /** Sorted by path bytes. */
   changes(id: string, parent: string | undefined): AsyncIterable<Change>
   /** Apparent bytes of all non-directories in the diff, each inode once (moby's rule). */

@@ -63,11 +63,11 @@ async function makeLast(fd: number, name: string, entry: InitEntry): Promise<voi
   if (!(await clear(fd, name))) return
   const path = Buffer.from(name)
   const meta = { uid: 0, gid: 0, ...now() }
-  if (entry.type === 'file') {
-    await binding.fileops(fd, [{ op: 'file', path, data: [], mode: constants.S_IFREG | MODE, ...meta }])
-  } else {
+  if ('target' in entry) {
     const target = Buffer.from(entry.target)
     await binding.fileops(fd, [{ op: 'symlink', path, target, mode: constants.S_IFLNK | 0o777, ...meta }])
+  } else {
+    await binding.fileops(fd, [{ op: 'file', path, data: [], mode: constants.S_IFREG | MODE, ...meta }])
   }
 }
 
@@ -98,5 +98,8 @@ async function clear(fd: number, name: string): Promise<boolean> {
 }
 
 function openDirectory(fd: number, name: string): number {
-  return openSync(pathAt(fd, Buffer.from(name)), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  return openSync(
+    pathAt(fd, Buffer.from(name)),
+    constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW,
+  )
 }

@@ -45,7 +45,10 @@ export async function selectDriver(root: string, options: SelectOptions): Promis
   const prior = await priorDrivers(root)
   const name = options.name ?? nameFromState(root, prior)
   if (name !== 'overlay2') throw refuse(name)
-  const refused = DRIVER_NAMES.slice(1).map((driver) => ({ driver, reason: 'this version has overlay2 only' }))
+  const refused = DRIVER_NAMES.slice(1).map((driver) => ({
+    driver,
+    reason: 'this version has overlay2 only',
+  }))
   return { driver: openOverlay2(join(root, name), options), refused }
 }
 
@@ -69,21 +72,35 @@ async function isNonEmpty(dir: string): Promise<boolean> {
 
 function nameFromState(root: string, prior: readonly string[]): string {
   if (prior.length <= 1) return prior[0] ?? 'overlay2'
-  throw new OverlaidError('ERR_DRIVER_MISMATCH', `${root} holds the state of several drivers: ${prior.join(', ')}`, {
-    path: root,
-    hint: 'name the one to use with --driver (the library: the `driver` option)',
-  })
+  throw new OverlaidError(
+    'ERR_DRIVER_MISMATCH',
+    `${root} holds the state of several drivers: ${prior.join(', ')}`,
+    {
+      path: root,
+      hint: 'name the one to use with --driver (the library: the `driver` option)',
+    },
+  )
 }
 
 function refuse(name: string): OverlaidError {
   if (REMOVED_NAMES.includes(name)) {
-    return new OverlaidError('ERR_DRIVER_MISMATCH', `Docker's driver ${name} is gone; this version has overlay2 only`, {
-      hint: 'pull or load the images again into a new data root',
-    })
+    return new OverlaidError(
+      'ERR_DRIVER_MISMATCH',
+      `Docker's driver ${name} is gone; this version has overlay2 only`,
+      {
+        hint: 'pull or load the images again into a new data root',
+      },
+    )
   }
   if ((DRIVER_NAMES as readonly string[]).includes(name)) {
-    return new OverlaidError('ERR_DRIVER_MISMATCH', `driver ${name} is not here yet: this version has overlay2 only`)
+    return new OverlaidError(
+      'ERR_DRIVER_MISMATCH',
+      `driver ${name} is not here yet: this version has overlay2 only`,
+    )
   }
   const known = DRIVER_NAMES.join(', ')
-  return new OverlaidError('ERR_INVALID_ARGUMENT', `no driver is called ${JSON.stringify(name)}; there are ${known}`)
+  return new OverlaidError(
+    'ERR_INVALID_ARGUMENT',
+    `no driver is called ${JSON.stringify(name)}; there are ${known}`,
+  )
 }

@@ -38,7 +38,8 @@ function parseLine(line: string): MountInfo[] {
   const [id, parentID, , root, mountPoint, options] = fields
   const [fsType, source, superOptions] = fields.slice(separator + 1)
   if (separator < 0 || !/^\d+$/.test(id ?? '') || !/^\d+$/.test(parentID ?? '')) return []
-  if (root === undefined || mountPoint === undefined || options === undefined || fsType === undefined) return []
+  if (root === undefined || mountPoint === undefined || options === undefined || fsType === undefined)
+    return []
   return [
     {
       id: BigInt(id ?? 0),
@@ -68,7 +69,8 @@ export async function readMountInfo(pid: number | 'self' = 'self'): Promise<Moun
 export function mountOf(mounts: readonly MountInfo[], path: Uint8Array): MountInfo | undefined {
   let best: MountInfo | undefined
   for (const mount of mounts) {
-    if (isAtOrBelow(path, mount.mountPoint) && (best?.mountPoint.length ?? 0) <= mount.mountPoint.length) best = mount
+    if (isAtOrBelow(path, mount.mountPoint) && (best?.mountPoint.length ?? 0) <= mount.mountPoint.length)
+      best = mount
   }
   return best
 }

@@ -35,7 +35,10 @@ interface Level {
  * bytes, each directory before what is in it. (So `a/x` comes before `a.b`, unlike in a sort of whole paths.)
  * In memory are the entries of the folders on the way down to the current one.
  */
-export async function* walk(rootFd: number, options: WalkOptions): AsyncGenerator<WalkEntry, void, undefined> {
+export async function* walk(
+  rootFd: number,
+  options: WalkOptions,
+): AsyncGenerator<WalkEntry, void, undefined> {
   const levels: Level[] = []
   try {
     levels.push(await enterDirectory(openBelow(rootFd, Buffer.from('.')), Buffer.alloc(0), options))
@@ -48,7 +51,12 @@ export async function* walk(rootFd: number, options: WalkOptions): AsyncGenerato
         continue
       }
       const isDirectory = (entry.stat.mode & constants.S_IFMT) === constants.S_IFDIR
-      const found: WalkEntry = { ...entry, path: joinBytes(level.below, entry.name), parentFd: level.fd, isDirectory }
+      const found: WalkEntry = {
+        ...entry,
+        path: joinBytes(level.below, entry.name),
+        parentFd: level.fd,
+        isDirectory,
+      }
       yield found
       if (!isDirectory || options.enter?.(found) === false) continue
       levels.push(await enterDirectory(openBelow(level.fd, entry.name), found.path, options))

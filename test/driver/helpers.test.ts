@@ -57,10 +57,14 @@ describe.skipIf(missing('hasBinding', 'canMknod', 'canTrustedXattr', 'canChown')
   it('agrees with stat(1) and getfattr(1)', async () => {
     using dir = tempDir()
     await tree(dir.path, FULL)
-    const stat = (name: string): string => execFileSync('stat', ['-c', '%a %u:%g %h %.9Y', name], { cwd: dir.path, encoding: 'utf8' })
+    const stat = (name: string): string =>
+      execFileSync('stat', ['-c', '%a %u:%g %h %.9Y', name], { cwd: dir.path, encoding: 'utf8' })
     expect(stat('etc/shadow')).toBe('4640 7:42 2 1.123456789\n')
     expect(stat('etc')).toBe('1777 1:2 2 5.000000000\n')
-    const attributes = execFileSync('getfattr', ['-d', '-m', '-', '-e', 'hex', 'new'], { cwd: dir.path, encoding: 'utf8' })
+    const attributes = execFileSync('getfattr', ['-d', '-m', '-', '-e', 'hex', 'new'], {
+      cwd: dir.path,
+      encoding: 'utf8',
+    })
     expect(attributes).toContain('trusted.overlay.opaque=0x79')
   })
 
@@ -82,16 +86,21 @@ describe.skipIf(missing('hasBinding', 'canMknod', 'canTrustedXattr', 'canChown')
 })
 
 describe.skipIf(missing('canLoop', 'hasXfs', 'hasBtrfs'))('loopFileSystem', () => {
-  it.each(['ext4', 'ext4-no-dtype', 'xfs', 'btrfs', 'tmpfs'] as const)('mounts a %s and leaves nothing', (kind) => {
-    const fs = loopFileSystem(kind)
-    writeFileSync(join(fs.dir, 'file'), 'x')
-    expect(mountsBelow(fs.dir)).toEqual([fs.dir])
-    const type = execFileSync('findmnt', ['-n', '-o', 'FSTYPE', '--mountpoint', fs.dir], { encoding: 'utf8' }).trim()
-    expect(type).toBe(kind.split('-')[0])
-    fs.dispose()
-    fs.dispose()
-    expect([...mountsBelow(fs.dir), ...loopsBelow(join(fs.dir, '..'))]).toEqual([])
-  })
+  it.each(['ext4', 'ext4-no-dtype', 'xfs', 'btrfs', 'tmpfs'] as const)(
+    'mounts a %s and leaves nothing',
+    (kind) => {
+      const fs = loopFileSystem(kind)
+      writeFileSync(join(fs.dir, 'file'), 'x')
+      expect(mountsBelow(fs.dir)).toEqual([fs.dir])
+      const type = execFileSync('findmnt', ['-n', '-o', 'FSTYPE', '--mountpoint', fs.dir], {
+        encoding: 'utf8',
+      }).trim()
+      expect(type).toBe(kind.split('-')[0])
+      fs.dispose()
+      fs.dispose()
+      expect([...mountsBelow(fs.dir), ...loopsBelow(join(fs.dir, '..'))]).toEqual([])
+    },
+  )
 
   it('notices a loop device and a file that stay', async () => {
     const fs = loopFileSystem('ext4')

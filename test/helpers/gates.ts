@@ -90,7 +90,11 @@ const attempts = {
   hasXfs: () => tryFileSystem('mkfs.xfs', '-q', '-f'),
   hasBtrfs: () => tryFileSystem('mkfs.btrfs', '-q', '-f'),
   /** fsopen(2): util-linux has no way to ask, so a syscall by number (430 on every architecture). */
-  hasFsopen: tryTool('python3', '-c', 'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall(430,b"tmpfs",0) < 0)'),
+  hasFsopen: tryTool(
+    'python3',
+    '-c',
+    'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall(430,b"tmpfs",0) < 0)',
+  ),
   hasDocker: tryTool('docker', '--version'),
   hasDockerd: tryTool('dockerd', '--version'),
   hasContainerd: tryTool('containerd', '--version'),

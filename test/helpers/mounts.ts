@@ -12,7 +12,9 @@ export function mountsBelow(dir: string): string[] {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => line.split(' ')[4] ?? '')
-    .map((escaped) => escaped.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))))
+    .map((escaped) =>
+      escaped.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))),
+    )
     .map((latin1) => Buffer.from(latin1, 'latin1').toString())
     .filter((path) => path === dir || path.startsWith(`${dir}/`))
 }
@@ -42,7 +44,12 @@ function linkOf(fd: string): string | undefined {
 
 /** Node opens modules, /dev/null and /proc as it likes; what a test leaks is in a temporary folder or detached. */
 function isOurs(target: string): boolean {
-  return target === '/' || target.startsWith('/tmp/') || target.startsWith('anon_inode:[fs') || target === '/ (deleted)'
+  return (
+    target === '/' ||
+    target.startsWith('/tmp/') ||
+    target.startsWith('anon_inode:[fs') ||
+    target === '/ (deleted)'
+  )
 }
 
 /** Registers the checks for a file's tests. `roots` are asked after each test. */
@@ -54,7 +61,10 @@ export function watchLeaks(roots: () => readonly string[]): void {
   afterEach(() => {
     const left = roots().flatMap((root) => [...submounts(root), ...loopsBelow(root)])
     expect(left, 'mounts and loop devices left').toEqual([])
-    expect(openFiles().filter((line) => !before.includes(line)), 'file descriptors left').toEqual([])
+    expect(
+      openFiles().filter((line) => !before.includes(line)),
+      'file descriptors left',
+    ).toEqual([])
   })
 }
 

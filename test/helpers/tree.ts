@@ -7,7 +7,14 @@
  */
 import { createHash } from 'node:crypto'
 import { closeSync, constants, openSync, readFileSync } from 'node:fs'
-import { AT_FDCWD, binding, type Bytes, type FileOp, type ScannedEntry, type Stat } from '../../lib/native/binding.ts'
+import {
+  AT_FDCWD,
+  binding,
+  type Bytes,
+  type FileOp,
+  type ScannedEntry,
+  type Stat,
+} from '../../lib/native/binding.ts'
 
 /** What a test may state of an entry; the rest has defaults. */
 export interface Meta {
@@ -33,7 +40,10 @@ function bytes(value: Bytes): Buffer {
   return typeof value === 'string' ? Buffer.from(value) : Buffer.from(value)
 }
 
-function meta(type: number, { mode, uid = 0, gid = 0, mtime = DEFAULT_MTIME, mtimeNsec = 0, xattrs = {} }: Meta) {
+function meta(
+  type: number,
+  { mode, uid = 0, gid = 0, mtime = DEFAULT_MTIME, mtimeNsec = 0, xattrs = {} }: Meta,
+) {
   const permissions = mode ?? (type === S_IFDIR ? 0o755 : type === S_IFLNK ? 0o777 : 0o644)
   const pairs = Object.entries(xattrs).map(([name, value]) => ({ name, value: bytes(value) }))
   return { mode: type | permissions, uid, gid, mtimeSec: mtime, mtimeNsec, xattrs: pairs }
@@ -124,7 +134,9 @@ export interface TreeEntry {
 export async function readTree(root: Bytes): Promise<TreeEntry[]> {
   const top = bytes(root)
   const names = await binding.llistxattr(top)
-  const xattrs = await Promise.all(names.map(async (name) => ({ name, value: await binding.lgetxattr(top, name) })))
+  const xattrs = await Promise.all(
+    names.map(async (name) => ({ name, value: await binding.lgetxattr(top, name) })),
+  )
   const stat = await binding.statx(AT_FDCWD, top, 0)
   const rootXattrs = xattrs.flatMap(({ name, value }) => (value === undefined ? [] : [{ name, value }]))
   const entries = [entryOf(top, Buffer.from('.'), { name: top, stat, xattrs: rootXattrs })]
@@ -147,7 +159,9 @@ function joined(a: Buffer, b: Buffer): Buffer {
 
 function entryOf(full: Buffer, path: Buffer, { stat, xattrs, target }: ScannedEntry): TreeEntry {
   const sha256 =
-    (stat.mode & S_IFMT) === S_IFREG ? createHash('sha256').update(readFileSync(full)).digest('hex') : undefined
+    (stat.mode & S_IFMT) === S_IFREG
+      ? createHash('sha256').update(readFileSync(full)).digest('hex')
+      : undefined
   return {
     path,
     stat,
@@ -193,7 +207,11 @@ export async function dumpTree(root: Bytes, options: DumpOptions = {}): Promise<
 }
 
 function isBelow(path: Buffer, ancestor: Buffer): boolean {
-  return path.length > ancestor.length && path[ancestor.length] === 0x2f && path.subarray(0, ancestor.length).equals(ancestor)
+  return (
+    path.length > ancestor.length &&
+    path[ancestor.length] === 0x2f &&
+    path.subarray(0, ancestor.length).equals(ancestor)
+  )
 }
 
 const TYPE_NAMES = new Map([
@@ -226,7 +244,9 @@ function lineOf(entry: TreeEntry, options: DumpOptions, firstNames: Map<string, 
     ...xattrs.map(([name, value]) => `${name}=${printable(value)}`),
     ...(entry.target === undefined ? [] : ['->', printable(entry.target)]),
     ...(type === S_IFDIR || options.nlink === false ? [] : [`nlink=${stat.nlink}`]),
-    ...(first === undefined || type === S_IFDIR || options.nlink === false ? [] : [`same-as=${printable(first)}`]),
+    ...(first === undefined || type === S_IFDIR || options.nlink === false
+      ? []
+      : [`same-as=${printable(first)}`]),
   ].join(' ')
 }
 

@@ -95,7 +95,8 @@ export function isLayerID(id: string): boolean {
 
 /** The folder of `id` in `home`. @throws ERR_INVALID_ARGUMENT before the id gets into any path */
 export function folderOf(home: string, id: string): LayerFolder {
-  if (!isLayerID(id)) throw new OverlaidError('ERR_INVALID_ARGUMENT', `${JSON.stringify(id)} cannot name a layer`)
+  if (!isLayerID(id))
+    throw new OverlaidError('ERR_INVALID_ARGUMENT', `${JSON.stringify(id)} cannot name a layer`)
   return layerFolder(join(home, id))
 }
 
@@ -129,7 +130,11 @@ export function parseLower(text: string, path: string): string[] {
     .map((component) => {
       const name = component.startsWith(`${LINK_DIR}/`) ? component.slice(LINK_DIR.length + 1) : ''
       if (isLinkName(name)) return name
-      throw new OverlaidError('ERR_DAMAGED', `${path} names ${JSON.stringify(component)}, which is no layer`, { path })
+      throw new OverlaidError(
+        'ERR_DAMAGED',
+        `${path} names ${JSON.stringify(component)}, which is no layer`,
+        { path },
+      )
     })
 }
 
@@ -137,6 +142,3 @@ export function parseLower(text: string, path: string): string[] {
 export function formatLower(links: readonly string[]): string {
   return links.map((name) => `${LINK_DIR}/${name}`).join(':')
 }
-
-/** overlayfs' own limit, OVL_MAX_STACK, since 5.x; moby stops at 128 and its layer store at 125. */
-export const MAX_LOWERS = 500

@@ -10,8 +10,8 @@
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
 import { constants, openSync } from 'node:fs'
-import { mkdir, rename, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { rename, stat, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { fsyncDir, mkdirDurable, writeFileAtomic } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
@@ -20,8 +20,9 @@ import { OwnedFd } from '../../native/fd.ts'
 import type { ApplyOptions, StagedLayer } from '../driver.ts'
 import { type ApplyNotes, applyLayer } from './apply.ts'
 import { type Home, XATTR_PREFIX } from './home.ts'
-import { folderOf, formatLower, type LayerFolder, layerFolder, LINK_DIR, MAX_LOWERS, MODES } from './layout.ts'
+import { folderOf, formatLower, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import { makeLink, newLinkName, readLink, readLower } from './links.ts'
+import { MAX_LOWERS } from './options.ts'
 import { settleLayer } from './settle.ts'
 import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
 import { deleteTree, moveToTrash } from './trash.ts'
@@ -106,11 +107,16 @@ export class Staged implements StagedLayer {
 
   async #publish(id: string, link: string, target: LayerFolder): Promise<void> {
     const { path: home } = this.#home
-    failpoint('driver.commit.before-link')
+    failpoint('driver.commit.before-l-entry')
     await makeLink(home, link, id)
     await fsyncDir(join(home, LINK_DIR), this.#home)
     failpoint('driver.commit.before-rename')
-    await renameInto(this.layer.dir, target.dir, id)
+    try {
+      await renameInto(this.layer.dir, target.dir, id)
+    } catch (error) {
+      await unlink(join(home, LINK_DIR, link))
+      throw error
+    }
     failpoint('driver.commit.before-sync')
     await fsyncDir(home, this.#home)
   }
@@ -141,7 +147,10 @@ export class Staged implements StagedLayer {
 
   #expect(...states: State[]): void {
     if (states.includes(this.#state)) return
-    throw new OverlaidError('ERR_INVALID_ARGUMENT', `this staged layer is ${this.#state}: it takes one apply, one commit`)
+    throw new OverlaidError(
+      'ERR_INVALID_ARGUMENT',
+      `this staged layer is ${this.#state}: it takes one apply, one commit`,
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,287 @@
+/**
+ * Compares the home with what the store knows, and with itself. Each finding carries what mends it, where anything
+ * does. The caller holds the store's lock, so that no layer appears or goes meanwhile; staging and trash are busy all
+ * the same.
+ *
+ * What overlaid leaves alone: names that are no layer's (dockerd's quota device), and folders that are not named like
+ * a layer of the store's making: BuildKit's snapshots have 25 characters and are in its own database.
+ */
+import type { Stats } from 'node:fs'
+import { chmod, lstat, readdir, rename, rm, symlink, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode } from '../../errors.ts'
+import { mkdirDurable, TEMP_PREFIX, writeFileAtomic } from '../../fs/atomic.ts'
+import type { DriverProblem } from '../driver.ts'
+import type { Home } from './home.ts'
+import { folderOf, formatLower, isLinkName, type LayerFolder, LINK_DIR, linkTarget, MODES } from './layout.ts'
+import { findIDOfLink, newLinkName, readText } from './links.ts'
+import { isMountPoint } from './mounts.ts'
+import { isAbandoned, listStaging, withAbandoned } from './staging-folder.ts'
+import { PROBE_PREFIX } from './support.ts'
+import { deleteTree, listTrash, moveToTrash } from './trash.ts'
+
+/** Ids that only the store gives, so that one it does not know belongs to nobody. */
+const STORE_ID = /^[0-9a-f]{64}(-init)?$/
+
+export async function checkHome(
+  home: Home,
+  ids: readonly string[],
+  referenced: ReadonlyMap<string, string | undefined>,
+  remove: (id: string) => Promise<void>,
+): Promise<DriverProblem[]> {
+  const names = await linkNames(home, ids, referenced)
+  const problems = [...missingLayers(home, ids, referenced), ...(await looseMode(home.path))]
+  for (const id of ids) {
+    if (referenced.has(id)) problems.push(...(await checkLayer({ home, id, referenced, names })))
+    else if (STORE_ID.test(id)) problems.push(orphan(home, id, remove))
+  }
+  problems.push(...(await danglingLinks(home)), ...(await leftovers(home)))
+  return problems
+}
+
+interface LayerCheck {
+  readonly home: Home
+  readonly id: string
+  readonly referenced: ReadonlyMap<string, string | undefined>
+  /** The link name of each layer: what its `link` says, or what it will say when it is mended. */
+  readonly names: ReadonlyMap<string, string>
+}
+
+async function checkLayer(check: LayerCheck): Promise<DriverProblem[]> {
+  const folder = folderOf(check.home.path, check.id)
+  return [
+    ...(await checkDiff(folder)),
+    ...(await checkLink(check, folder)),
+    ...(await checkLower(check, folder)),
+    ...(await looseMode(folder.dir)),
+    ...(await staleFiles(folder)),
+  ]
+}
+
+/**
+ * The name of each layer. Where `link` is lost it is found again from l/, since children name it in their `lower`;
+ * where l/ has lost it too, from a child; else any new name does.
+ */
+async function linkNames(
+  home: Home,
+  ids: readonly string[],
+  referenced: ReadonlyMap<string, string | undefined>,
+): Promise<Map<string, string>> {
+  const names = new Map<string, string>()
+  for (const id of ids) {
+    const name = (await readText(folderOf(home.path, id).link).catch(ignoreDirectory))?.trim()
+    if (name !== undefined && isLinkName(name)) names.set(id, name)
+  }
+  const lost = ids.filter((id) => referenced.has(id) && !names.has(id))
+  for (const id of lost) {
+    names.set(id, (await nameInLinks(home, id)) ?? (await nameInChild(home, id, referenced)) ?? newLinkName())
+  }
+  return names
+}
+
+function ignoreDirectory(error: unknown): undefined {
+  if (!hasCode(error, 'EISDIR', 'ENOTDIR')) throw error
+  return undefined
+}
+
+async function nameInLinks(home: Home, id: string): Promise<string | undefined> {
+  for (const name of await namesIn(join(home.path, LINK_DIR))) {
+    if (isLinkName(name) && (await findIDOfLink(home.path, name)) === id) return name
+  }
+  return undefined
+}
+
+async function nameInChild(
+  home: Home,
+  id: string,
+  referenced: ReadonlyMap<string, string | undefined>,
+): Promise<string | undefined> {
+  for (const [child, parent] of referenced) {
+    if (parent !== id) continue
+    const first = (await readText(folderOf(home.path, child).lower))
+      ?.split(':')[0]
+      ?.slice(LINK_DIR.length + 1)
+    if (first !== undefined && isLinkName(first)) return first
+  }
+  return undefined
+}
+
+function missingLayers(
+  home: Home,
+  ids: readonly string[],
+  referenced: ReadonlyMap<string, string | undefined>,
+): DriverProblem[] {
+  const there = new Set(ids)
+  return [...referenced.keys()]
+    .filter((id) => !there.has(id))
+    .map((id) =>
+      damage('missing-layer', join(home.path, id), 'the store knows this layer, its folder is gone'),
+    )
+}
+
+function orphan(home: Home, id: string, remove: (id: string) => Promise<void>): DriverProblem {
+  const detail = 'no image and no container has this layer'
+  return rubbish('orphan-layer', folderOf(home.path, id).dir, detail, () => remove(id))
+}
+
+async function checkDiff(folder: LayerFolder): Promise<DriverProblem[]> {
+  if ((await find(folder.diff))?.isDirectory() === true) return []
+  return [damage('missing-diff', folder.diff, "the layer's content is gone")]
+}
+
+async function checkLink({ home, id, names }: LayerCheck, folder: LayerFolder): Promise<DriverProblem[]> {
+  const name = names.get(id) ?? ''
+  const problems: DriverProblem[] = []
+  if ((await readText(folder.link).catch(ignoreDirectory))?.trim() !== name) {
+    const repair = (): Promise<void> => writeText(home, folder.link, name, MODES.link)
+    problems.push(damage('missing-link', folder.link, 'it does not hold the name of the layer in l/', repair))
+  }
+  const entry = join(home.path, LINK_DIR, name)
+  if ((await findIDOfLink(home.path, name)) !== id) {
+    const repair = (): Promise<void> => replaceLink(entry, id)
+    problems.push(damage('missing-l-entry', entry, `it does not point to ${linkTarget(id)}`, repair))
+  }
+  return problems
+}
+
+/** Beside it and renamed over: a reader finds the old entry or the new. */
+async function replaceLink(entry: string, id: string): Promise<void> {
+  const temp = `${entry}${TEMP_PREFIX}`
+  await rm(temp, { force: true })
+  await symlink(linkTarget(id), temp)
+  await rename(temp, entry)
+}
+
+async function checkLower(check: LayerCheck, folder: LayerFolder): Promise<DriverProblem[]> {
+  const { home, id, referenced, names } = check
+  const expected = chainAbove(id, referenced).map((parent) => names.get(parent))
+  // A parent's folder is gone: that is told of the parent, and nothing can be written here that would be right.
+  if (expected.some((name) => name === undefined)) return []
+  const text = expected.length === 0 ? undefined : formatLower(expected as string[])
+  const found = (await readText(folder.lower))?.trim()
+  const problems: DriverProblem[] = []
+  if (found !== text) {
+    const kind = found === undefined ? 'missing-lower' : 'wrong-lower'
+    const repair = (): Promise<void> =>
+      text === undefined ? unlink(folder.lower) : writeText(home, folder.lower, text, MODES.lower)
+    problems.push(damage(kind, folder.lower, "it does not name the layer's parents", repair))
+  }
+  if (text !== undefined && (await find(folder.work)) === undefined) {
+    const repair = async (): Promise<void> =>
+      void (await mkdirDurable(folder.work, { ...home, mode: MODES.work }))
+    problems.push(
+      damage('missing-work', folder.work, 'overlayfs needs it to mount the layer writable', repair),
+    )
+  }
+  return problems
+}
+
+/** Ids of the parents, nearest first. A loop in the store's records ends where it closes. */
+function chainAbove(id: string, referenced: ReadonlyMap<string, string | undefined>): string[] {
+  const chain: string[] = []
+  for (let at = referenced.get(id); at !== undefined && !chain.includes(at); at = referenced.get(at))
+    chain.push(at)
+  return chain
+}
+
+/** CVE-2021-41091: whoever may walk into a layer may run the setuid programs of old images. */
+async function looseMode(path: string): Promise<DriverProblem[]> {
+  const stat = await find(path)
+  if (stat === undefined || (stat.mode & 0o007) === 0) return []
+  const mode = (stat.mode & 0o777).toString(8)
+  const repair = (): Promise<void> => chmod(path, MODES.layer)
+  return [
+    damage('loose-mode', path, `its mode is 0${mode}: any user can reach the setuid files below it`, repair),
+  ]
+}
+
+async function staleFiles(folder: LayerFolder): Promise<DriverProblem[]> {
+  const problems: DriverProblem[] = []
+  if ((await find(folder.merged)) !== undefined && !(await isMountPoint(folder.merged))) {
+    const detail = 'nothing is mounted there'
+    problems.push(rubbish('stale-merged', folder.merged, detail, () => removeEmpty(folder.merged)))
+  }
+  for (const name of await namesIn(folder.dir)) {
+    // `features` is written without the store's lock: its temporary file may be in use.
+    if (!/^\.tmp-(link|lower|committed)/.test(name)) continue
+    const path = join(folder.dir, name)
+    problems.push(rubbish('temp-file', path, 'a write was cut off', () => rm(path, { force: true })))
+  }
+  return problems
+}
+
+/** rm, not rmdir: dockerd before 19.03 kept it for good, and a stray file in it is no reason to fail. */
+async function removeEmpty(path: string): Promise<void> {
+  if (!(await isMountPoint(path))) await rm(path, { recursive: true, force: true })
+}
+
+async function danglingLinks(home: Home): Promise<DriverProblem[]> {
+  const problems: DriverProblem[] = []
+  for (const name of await namesIn(join(home.path, LINK_DIR))) {
+    const path = join(home.path, LINK_DIR, name)
+    const id = isLinkName(name) ? await findIDOfLink(home.path, name) : undefined
+    const owner =
+      id === undefined ? undefined : await readText(folderOf(home.path, id).link).catch(ignoreDirectory)
+    const used = id !== undefined && (await find(folderOf(home.path, id).dir)) !== undefined
+    // A layer that has lost its `link` is told of by itself, and needs this entry to find its name again.
+    if (used && (owner === undefined || owner.trim() === name || !isLinkName(owner.trim()))) continue
+    problems.push(
+      rubbish('dangling-l-entry', path, 'no layer has this name', () => rm(path, { force: true })),
+    )
+  }
+  return problems
+}
+
+async function leftovers(home: Home): Promise<DriverProblem[]> {
+  const problems: DriverProblem[] = []
+  for (const path of await listStaging(home.path)) {
+    if (!(await isAbandoned(path))) continue
+    const repair = async (): Promise<void> => {
+      await withAbandoned(path, async () => void (await deleteTree(await moveToTrash(home.path, path))))
+    }
+    problems.push(rubbish('stale-staging', path, 'its owner died before the layer was whole', repair))
+  }
+  for (const path of await listTrash(home.path)) {
+    const repair = async (): Promise<void> => void (await deleteTree(path))
+    problems.push(rubbish('trash', path, 'a removed layer, not deleted yet', repair))
+  }
+  for (const name of (await namesIn(home.path)).filter((found) => found.startsWith(PROBE_PREFIX))) {
+    const path = join(home.path, name)
+    problems.push(
+      rubbish('probe-folder', path, 'a probe was cut off', () => rm(path, { recursive: true, force: true })),
+    )
+  }
+  return problems
+}
+
+async function writeText({ durability }: Home, path: string, text: string, mode: number): Promise<void> {
+  // A directory in the file's place would refuse the rename; there is nothing of value in it.
+  if ((await find(path))?.isDirectory() === true) await rm(path, { recursive: true })
+  await writeFileAtomic(path, text, { mode, durability })
+}
+
+async function find(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstat(path)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+async function namesIn(dir: string): Promise<string[]> {
+  try {
+    return (await readdir(dir)).sort()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
+}
+
+function damage(kind: string, path: string, detail: string, repair?: () => Promise<void>): DriverProblem {
+  return { kind, severity: 'damage', path, detail, ...(repair === undefined ? {} : { repair }) }
+}
+
+function rubbish(kind: string, path: string, detail: string, repair: () => Promise<void>): DriverProblem {
+  return { kind, severity: 'rubbish', path, detail, repair }
+}

@@ -1,0 +1,261 @@
+/**
+ * Docker's overlay2: each layer a folder that holds its own changes in overlayfs' form, merged by the kernel.
+ *
+ *     const driver = openOverlay2('/var/lib/overlaid/overlay2', { durability: 'full' })
+ *     await driver.prepare()                       // can this machine do it? makes the home
+ *
+ *     const staged = await driver.stage()          // staging/<x>/layer/diff, locked, without a name
+ *     await staged.apply(tar)                      // files, whiteouts as 0:0 devices, opaque directories as xattrs
+ *     await staged.commit(cacheID, parentID)       // lower, link, l/<link>, then one rename to <cacheID>
+ *
+ *     await driver.createReadWrite(id, cacheID)    // an empty diff, and a work folder beside it
+ *     const root = await driver.get(id)            // <id>/merged: diff over the chain that `lower` names
+ *     await writeFile(join(root, 'new'), 'x')      // the kernel writes it into <id>/diff/new
+ *     await driver.put(id)
+ *     for await (const bytes of driver.diff(id, cacheID)) …   // <id>/diff as a layer tar
+ *
+ * The parts: layout.ts draws the home; stage.ts has the commit protocol; mounts.ts counts mounts and mount.ts makes
+ * them; diff.ts and changes.ts read an upper directory; check.ts finds what is broken or left over.
+ */
+import { lstat, readdir, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode, OverlaidError } from '../../errors.ts'
+import { type Durability, fsyncDir, mkdirDurable, mkdirsDurable } from '../../fs/atomic.ts'
+import { failpoint } from '../../fs/failpoint.ts'
+import { writeTar } from '../../tar/writer.ts'
+import type {
+  ApplyOptions,
+  Change,
+  DetachedMount,
+  Driver,
+  DriverProblem,
+  FileGetter,
+  LayerPaths,
+  MountOptions,
+  StagedLayer,
+} from '../driver.ts'
+import { describeBacking } from '../backing.ts'
+import { listChanges } from './changes.ts'
+import { checkHome } from './check.ts'
+import { diffSources } from './diff.ts'
+import type { Home } from './home.ts'
+import { LayerFiles } from './files.ts'
+import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES, STAGING_DIR, TRASH_DIR } from './layout.ts'
+import { findIDOfLink, idOfLink, readLower, readText } from './links.ts'
+import { Mounts } from './mounts.ts'
+import { applyTo, settleIn, stageLayer } from './stage.ts'
+import { verifySupport } from './support.ts'
+import { diskUsageOf, emptyTrash, moveToTrash } from './trash.ts'
+import { sizeOfDiff, UpperReader } from './upper-reader.ts'
+import { detached, notFound, openParentView } from './view.ts'
+
+export interface Overlay2Options {
+  readonly durability: Durability
+}
+
+/** Opens the driver on its home, `<root>/overlay2`. Reads and writes nothing yet. */
+export function openOverlay2(home: string, options: Overlay2Options): Overlay2Driver {
+  return new Overlay2Driver({ path: home, durability: options.durability })
+}
+
+/** See {@link Driver} for what each method promises. */
+export class Overlay2Driver implements Driver {
+  readonly name = 'overlay2'
+  readonly home: string
+  readonly #home: Home
+  readonly #mounts: Mounts
+  #prepared: Promise<void> | undefined
+
+  constructor(home: Home) {
+    this.home = home.path
+    this.#home = home
+    this.#mounts = new Mounts(home)
+  }
+
+  async prepare(): Promise<void> {
+    this.#prepared ??= this.#prepare()
+    try {
+      await this.#prepared
+    } catch (error) {
+      // A refusal may be mended and tried again.
+      this.#prepared = undefined
+      throw error
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    await verifySupport(this.home)
+    const { durability } = this.#home
+    await mkdirsDurable(this.home, { mode: MODES.home, durability })
+    await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability })
+    await mkdirDurable(join(this.home, STAGING_DIR), { mode: MODES.staging, durability })
+    await mkdirDurable(join(this.home, TRASH_DIR), { mode: MODES.staging, durability })
+  }
+
+  async stage(): Promise<StagedLayer> {
+    await this.prepare()
+    return await stageLayer(this.#home)
+  }
+
+  async create(id: string, parent: string | undefined): Promise<void> {
+    await using staged = await this.stage()
+    await staged.commit(id, parent)
+  }
+
+  /** The same folder as create() makes: what is written in it, and whether a child is made on it, is the difference. */
+  async createReadWrite(id: string, parent: string | undefined): Promise<void> {
+    await this.create(id, parent)
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return await isDirectory(folderOf(this.home, id).dir)
+  }
+
+  async parent(id: string): Promise<string | undefined> {
+    const [first] = await readLower(await this.#folder(id))
+    return first === undefined ? undefined : await idOfLink(this.home, first)
+  }
+
+  async get(id: string, options: MountOptions = {}): Promise<string> {
+    await this.#folder(id)
+    return await this.#mounts.get(id, options)
+  }
+
+  async put(id: string, options: { readonly force?: boolean } = {}): Promise<void> {
+    await this.#mounts.put(id, options.force === true)
+  }
+
+  async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
+    return detached(await this.#mounts.open(id, await this.#folder(id), options))
+  }
+
+  async remove(id: string): Promise<void> {
+    if (!(await this.exists(id))) return
+    await this.#mounts.whileUnmounted(id, async (folder) => {
+      const link = (await readText(folder.link))?.trim()
+      failpoint('driver.remove.before-rename')
+      await moveToTrash(this.home, folder.dir)
+      await fsyncDir(this.home, this.#home)
+      failpoint('driver.remove.before-unlink')
+      // After the rename: a crash between leaves a dangling link, which is rubbish; the reverse would be damage.
+      if (link !== undefined && (await findIDOfLink(this.home, link)) === id) {
+        await unlink(join(this.home, LINK_DIR, link))
+      }
+    })
+  }
+
+  async emptyTrash(): Promise<number> {
+    return await emptyTrash(this.home)
+  }
+
+  async applyDiff(
+    id: string,
+    parent: string | undefined,
+    tar: AsyncIterable<Buffer>,
+    options: ApplyOptions = {},
+  ): Promise<number> {
+    const folder = await this.#child(id, parent)
+    const notes = await applyTo(folder, tar, options)
+    return notes.size + (await settleIn(this.#home, folder, parent, notes))
+  }
+
+  async *diff(
+    id: string,
+    parent: string | undefined,
+    options: { readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<Buffer, void, undefined> {
+    const folder = await this.#child(id, parent)
+    await using upper = await UpperReader.open(this.home, id, folder)
+    yield* writeTar(diffSources(upper.diff.fd, { ...upper.options, ...options }), options)
+  }
+
+  async *changes(id: string, parent: string | undefined): AsyncGenerator<Change, void, undefined> {
+    const folder = await this.#child(id, parent)
+    await using upper = await UpperReader.open(this.home, id, folder)
+    await using below = await openParentView(this.home, id)
+    yield* await listChanges(upper.diff.fd, below?.fd.fd, upper.options)
+  }
+
+  async diffSize(id: string, parent: string | undefined): Promise<number> {
+    const folder = await this.#child(id, parent)
+    await using upper = await UpperReader.open(this.home, id, folder)
+    return await sizeOfDiff(upper)
+  }
+
+  async diskUsage(id: string): Promise<number> {
+    return await diskUsageOf((await this.#folder(id)).diff)
+  }
+
+  async openFiles(id: string): Promise<FileGetter> {
+    await this.#folder(id)
+    return new LayerFiles(this.home, id)
+  }
+
+  async metadata(id: string): Promise<LayerPaths> {
+    const folder = await this.#folder(id)
+    const ids = await Promise.all((await readLower(folder)).map((link) => idOfLink(this.home, link)))
+    return {
+      lowerdir: ids.map((lower) => folderOf(this.home, lower).diff),
+      upperdir: folder.diff,
+      merged: folder.merged,
+      ...(ids.length === 0 ? {} : { workdir: folder.work }),
+    }
+  }
+
+  async status(): Promise<readonly (readonly [string, string])[]> {
+    const { name, dType } = await describeBacking(this.home)
+    return [
+      ['Backing Filesystem', name],
+      ['Supports d_type', dType === undefined ? 'unknown' : String(dType)],
+      ['Using metacopy', 'false'],
+      ['Native Overlay Diff', 'true'],
+      ['userxattr', 'false'],
+    ]
+  }
+
+  async list(): Promise<string[]> {
+    try {
+      const entries = await readdir(this.home, { withFileTypes: true })
+      return entries.filter((entry) => entry.isDirectory() && isLayerID(entry.name)).map(({ name }) => name)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+
+  async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {
+    return await checkHome(this.#home, await this.list(), referenced, (id) => this.remove(id))
+  }
+
+  async cleanup(): Promise<void> {
+    await this.#mounts.unmountAll()
+  }
+
+  /** The folder of a layer that is there. @throws ERR_LAYER_NOT_FOUND */
+  async #folder(id: string): Promise<LayerFolder> {
+    const folder = folderOf(this.home, id)
+    if (!(await isDirectory(folder.dir))) throw notFound(id)
+    return folder
+  }
+
+  /** The folder of a layer whose parent is this one. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
+  async #child(id: string, parent: string | undefined): Promise<LayerFolder> {
+    const folder = await this.#folder(id)
+    const actual = await this.parent(id)
+    if (actual === parent) return folder
+    const text = `the parent of ${id} is ${actual ?? 'none'}, not ${parent ?? 'none'}`
+    throw new OverlaidError(
+      'ERR_INVALID_ARGUMENT',
+      `${text}: an upper directory is a diff against its own parent`,
+    )
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isDirectory()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
+  }
+}

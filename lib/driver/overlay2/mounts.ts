@@ -1,0 +1,159 @@
+/** The mounts at `<home>/<id>/merged`: made at the first get, counted, undone at the last put. */
+import { rmdir } from 'node:fs/promises'
+import { hasCode, OverlaidError } from '../../errors.ts'
+import { mkdirDurable } from '../../fs/atomic.ts'
+import { AT_FDCWD, binding } from '../../native/binding.ts'
+import type { OwnedFd } from '../../native/fd.ts'
+import { AT } from '../../native/flags.ts'
+import { attach, unmount } from '../../native/mount.ts'
+import type { MountOptions } from '../driver.ts'
+import { noteFeatures, readFeatures } from './features.ts'
+import type { Home } from './home.ts'
+import { folderOf, type LayerFolder, MODES } from './layout.ts'
+import { readLower, readText } from './links.ts'
+import { mountOverlay } from './mount.ts'
+import { lowerLinks } from './view.ts'
+
+/** STATX_ATTR_MOUNT_ROOT (5.8): two stats cannot tell a bind mount of the same file system. */
+const MOUNT_ROOT = 0x2000n
+
+export class Mounts {
+  readonly #home: Home
+  /** How many gets are to be undone, by id; one that is mounted and not in it is another process's. */
+  readonly #counts = new Map<string, number>()
+  readonly #turns = new Map<string, Promise<unknown>>()
+
+  constructor(home: Home) {
+    this.#home = home
+  }
+
+  /** See Driver.get. */
+  get(id: string, options: MountOptions): Promise<string> {
+    const folder = folderOf(this.#home.path, id)
+    return this.#inTurn(id, async () => {
+      const count = await this.#countOf(id, folder)
+      if (count === 0) await this.#mount(id, folder, options)
+      this.#counts.set(id, count + 1)
+      return folder.merged
+    })
+  }
+
+  /** See Driver.put. */
+  put(id: string, force: boolean): Promise<void> {
+    const folder = folderOf(this.#home.path, id)
+    return this.#inTurn(id, async () => {
+      const count = await this.#countOf(id, folder)
+      if (count === 1) await unmountMerged(folder, force)
+      if (count <= 1) this.#counts.delete(id)
+      else this.#counts.set(id, count - 1)
+    })
+  }
+
+  /** Runs `work` when nobody has `id` mounted, and keeps this process from mounting it meanwhile. */
+  whileUnmounted(id: string, work: (folder: LayerFolder) => Promise<void>): Promise<void> {
+    const folder = folderOf(this.#home.path, id)
+    return this.#inTurn(id, async () => {
+      if ((await this.#countOf(id, folder)) > 0) {
+        throw new OverlaidError('ERR_IN_USE', `layer ${id} is mounted at ${folder.merged}`, {
+          path: folder.merged,
+        })
+      }
+      await work(folder)
+    })
+  }
+
+  /** Unmounts everything that this process mounted, busy or not. */
+  async unmountAll(): Promise<void> {
+    for (const id of [...this.#counts.keys()]) {
+      await this.#inTurn(id, async () => {
+        await unmountMerged(folderOf(this.#home.path, id), true)
+        this.#counts.delete(id)
+      })
+    }
+  }
+
+  /** The merged tree of `id` as a detached mount: what get() attaches. */
+  async open(id: string, folder: LayerFolder, options: MountOptions): Promise<OwnedFd> {
+    const { path: home, durability } = this.#home
+    const lowers = lowerLinks(await readLower(folder))
+    const upper = `${id}/diff`
+    const readOnly = options.readOnly === true || (await readText(folder.committed)) !== undefined
+    const features = readOnly ? await readFeatures(folder) : await noteFeatures(folder, options, durability)
+    const layers = lowers.length === 0 ? { lowers, upper } : { lowers, upper, work: `${id}/work` }
+    return (await mountOverlay({ home, ...layers, options: { ...options, ...features, readOnly } })).fd
+  }
+
+  async #mount(id: string, folder: LayerFolder, options: MountOptions): Promise<void> {
+    const fd = await this.open(id, folder, options)
+    try {
+      // The parent of the mount point is no place for strangers, whatever they could do to a rename in flight.
+      await mkdirDurable(folder.merged, { mode: MODES.merged, durability: 'none' })
+      await attach(fd.fd, folder.merged)
+    } catch (error) {
+      await removeMountPoint(folder)
+      throw error
+    } finally {
+      await fd.closeAsync()
+    }
+  }
+
+  /** What is counted ends with the mount: another process may have undone it. */
+  async #countOf(id: string, folder: LayerFolder): Promise<number> {
+    return (await isMountPoint(folder.merged)) ? (this.#counts.get(id) ?? 1) : 0
+  }
+
+  /** One thing at a time for each id: a get must not meet a put that has unmounted and not yet removed the folder. */
+  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(id)
+    const turn = (before ?? Promise.resolve()).then(work, work)
+    this.#turns.set(id, turn)
+    try {
+      return await turn
+    } finally {
+      if (this.#turns.get(id) === turn) this.#turns.delete(id)
+    }
+  }
+}
+
+export async function isMountPoint(path: string): Promise<boolean> {
+  try {
+    const { attributes } = await binding.statx(AT_FDCWD, path, AT.AT_SYMLINK_NOFOLLOW | AT.AT_NO_AUTOMOUNT)
+    return (attributes & MOUNT_ROOT) !== 0n
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+async function unmountMerged(folder: LayerFolder, force: boolean): Promise<void> {
+  try {
+    await unmount(folder.merged, { detach: force })
+  } catch (error) {
+    if (hasCode(error, 'EBUSY')) throw busy(folder, error)
+    // Somebody unmounted it, and may have removed the folder: what was asked for is so.
+    if (!hasCode(error, 'EINVAL', 'ENOENT')) throw error
+  }
+  await removeMountPoint(folder)
+}
+
+function busy({ merged }: LayerFolder, cause: unknown): OverlaidError {
+  return new OverlaidError(
+    'ERR_IN_USE',
+    `${merged} is busy: a process has a file or its working directory there`,
+    {
+      path: merged,
+      cause,
+      hint: 'end it (`fuser -vm` names it), or force the unmount',
+    },
+  )
+}
+
+/** Takes the mount along that leaked into another namespace: rmdir detaches it there (3.18). */
+async function removeMountPoint({ merged }: LayerFolder): Promise<void> {
+  try {
+    await rmdir(merged)
+  } catch (error) {
+    // EBUSY: mounted over, by someone else. ENOTEMPTY: someone's files. Either way not ours to remove.
+    if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
+  }
+}

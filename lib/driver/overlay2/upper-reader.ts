@@ -1,0 +1,62 @@
+/** Opens a layer's upper directory for reading, with what it takes to understand its marks. */
+import { constants, openSync } from 'node:fs'
+import { OwnedFd } from '../../native/fd.ts'
+import { walk } from '../../fs/walk.ts'
+import type { DetachedMount } from '../driver.ts'
+import { type DiffOptions, diffEntries } from './diff.ts'
+import { readFeatures } from './features.ts'
+import type { LayerFolder } from './layout.ts'
+import { isDirectory } from './upper.ts'
+import { openView } from './view.ts'
+
+export class UpperReader implements AsyncDisposable {
+  readonly diff: OwnedFd
+  readonly options: DiffOptions
+  readonly #view: DetachedMount | undefined
+
+  private constructor(diff: OwnedFd, options: DiffOptions, view: DetachedMount | undefined) {
+    this.diff = diff
+    this.options = options
+    this.#view = view
+  }
+
+  /** Mounts the merged view too when the upper may hold renamed folders or bare metadata, and only then. */
+  static async open(home: string, id: string, folder: LayerFolder): Promise<UpperReader> {
+    const { userxattr, redirectDir } = await readFeatures(folder)
+    const prefix = userxattr ? 'user.overlay.' : 'trusted.overlay.'
+    const view = redirectDir ? await openView(home, id) : undefined
+    try {
+      const diff = openSync(folder.diff, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+      const options = { prefix, ...(view === undefined ? {} : { view: view.fd.fd }) } as const
+      return new UpperReader(new OwnedFd(diff), options, view)
+    } catch (error) {
+      await view?.[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.diff.close()
+    await this.#view?.[Symbol.asyncDispose]()
+  }
+}
+
+/**
+ * Apparent bytes of the diff by moby's rule (pkg/directory): the sizes of all that is no directory, each inode once.
+ * A symlink counts its target's length, a whiteout nothing, a sparse file its holes too.
+ */
+export async function sizeOfDiff({ diff, options }: UpperReader): Promise<number> {
+  const seen = new Set<string>()
+  let size = 0
+  // Without a view nothing in the upper stands for something elsewhere, and attributes need not be read.
+  const entries =
+    options.view === undefined ? walk(diff.fd, { xattrs: false }) : diffEntries(diff.fd, options)
+  for await (const entry of entries) {
+    if (isDirectory(entry)) continue
+    const inode = 'inode' in entry ? entry.inode : entry.stat.ino.toString()
+    if (entry.stat.nlink > 1 && seen.has(inode)) continue
+    if (entry.stat.nlink > 1) seen.add(inode)
+    size += entry.stat.size
+  }
+  return size
+}

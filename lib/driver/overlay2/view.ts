@@ -1,0 +1,49 @@
+/** A layer's merged content to read from: detached, read-only, gone when it is closed. */
+import { OverlaidError } from '../../errors.ts'
+import type { OwnedFd } from '../../native/fd.ts'
+import type { DetachedMount } from '../driver.ts'
+import { type Features, readFeatures } from './features.ts'
+import { folderOf, type LayerFolder, LINK_DIR } from './layout.ts'
+import { readLower } from './links.ts'
+import { mountOverlay } from './mount.ts'
+
+/** The layers of `id` as lowers, itself first, relative to the home. */
+export async function lowersOf(folder: LayerFolder, id: string): Promise<string[]> {
+  return [`${id}/diff`, ...lowerLinks(await readLower(folder))]
+}
+
+/** Link names as paths relative to the home. */
+export function lowerLinks(names: readonly string[]): string[] {
+  return names.map((name) => `${LINK_DIR}/${name}`)
+}
+
+/** Mounts `id` and its parents as lowers only. @throws ERR_LAYER_NOT_FOUND, ERR_DAMAGED */
+export async function openView(home: string, id: string): Promise<DetachedMount> {
+  const folder = folderOf(home, id)
+  const lowers = await lowersOf(folder, id)
+  return await mountView(home, lowers, await readFeatures(folder))
+}
+
+/** Mounts what lies below `id`; undefined for a base layer. */
+export async function openParentView(home: string, id: string): Promise<DetachedMount | undefined> {
+  const lowers = lowerLinks(await readLower(folderOf(home, id)))
+  return lowers.length === 0 ? undefined : await mountView(home, lowers)
+}
+
+async function mountView(home: string, lowers: string[], features?: Features): Promise<DetachedMount> {
+  const { fd } = await mountOverlay({ home, lowers, options: { readOnly: true, ...features } })
+  return detached(fd)
+}
+
+/** A mount that lives as long as its descriptor. */
+export function detached(fd: OwnedFd): DetachedMount {
+  return {
+    fd,
+    // The last descriptor's close is the unmount, which may take its time.
+    [Symbol.asyncDispose]: () => fd.closeAsync(),
+  }
+}
+
+export function notFound(id: string): OverlaidError {
+  return new OverlaidError('ERR_LAYER_NOT_FOUND', `there is no layer ${id}`)
+}
