@@ -48,6 +48,9 @@ export const MOUNT_ATTR = {
   MOUNT_ATTR_NOSYMFOLLOW: 0x00200000,
 } as const
 
+/** The field that MOUNT_ATTR_NOATIME and _STRICTATIME are values of. */
+export const MOUNT_ATTR__ATIME = 0x70
+
 /** open_tree(2). */
 export const OPEN_TREE = { OPEN_TREE_CLONE: 1, OPEN_TREE_CLOEXEC: 0o2000000 } as const
 

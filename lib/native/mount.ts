@@ -1,7 +1,7 @@
 /** Mounts as descriptors: attach one somewhere, clone one, undo one. */
 import { AT_FDCWD, binding, type Bytes } from './binding.ts'
 import { OwnedFd } from './fd.ts'
-import { AT, MNT, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
+import { AT, MNT, MOUNT_ATTR__ATIME, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
 
 /** Attaches the mount `fd` (from fsmount or open_tree) at `target`, which may not be a link. */
 export async function attach(fd: number, target: Bytes): Promise<void> {
@@ -35,7 +35,9 @@ export async function openMountNamespace(pid: number): Promise<OwnedFd> {
 export async function cloneMount(path: Bytes, attributes = 0): Promise<OwnedFd> {
   const fd = new OwnedFd(await binding.openTree(AT_FDCWD, path, OPEN_TREE.OPEN_TREE_CLONE))
   try {
-    if (attributes !== 0) await binding.mountSetattr(fd.fd, '', AT.AT_EMPTY_PATH, { set: attributes })
+    // The atime setting is a field of three bits, not flags: it can only be replaced as a whole.
+    const clear = (attributes & MOUNT_ATTR__ATIME) === 0 ? 0 : MOUNT_ATTR__ATIME
+    if (attributes !== 0) await binding.mountSetattr(fd.fd, '', AT.AT_EMPTY_PATH, { set: attributes, clear })
     return fd
   } catch (error) {
     fd.close()
