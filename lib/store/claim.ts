@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs'
 import { readFile, readdir, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../errors.ts'
 import { OwnedFd } from '../native/fd.ts'
 import { binding } from '../native/binding.ts'
@@ -29,9 +30,13 @@ export class Claim<T> {
     const name = randomBytes(16).toString('hex')
     const temp = join(folder, `.${name}`)
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
-    const claim = new Claim<T>(join(folder, `${name}.json`), new OwnedFd(openSync(temp, flags, MODES.privateFile)))
+    const claim = new Claim<T>(
+      join(folder, `${name}.json`),
+      new OwnedFd(openSync(temp, flags, MODES.privateFile)),
+    )
     try {
-      await binding.ofdLock(claim.#fd.fd, 'write')
+      // Somebody who asks whether it is claimed holds it for an instant.
+      while (!(await binding.ofdLock(claim.#fd.fd, 'write'))) await pause(1)
       claim.update(content)
       await rename(temp, claim.path)
     } catch (error) {
@@ -83,7 +88,7 @@ export async function readClaims<T>(folder: string): Promise<FoundClaim<T>[]> {
 
 async function readClaim<T>(path: string): Promise<FoundClaim<T> | undefined> {
   try {
-    const alive = await isLocked(path)
+    const alive = await isClaimed(path)
     const text = await readFile(path, 'utf8')
     return { path, content: parse<T>(text), alive }
   } catch (error) {
@@ -93,9 +98,18 @@ async function readClaim<T>(path: string): Promise<FoundClaim<T> | undefined> {
   }
 }
 
-/** Asks with a read lock, so that two who ask at once do not take each other for the owner. */
-async function isLocked(path: string): Promise<boolean> {
-  const fd = openSync(path, constants.O_RDONLY)
+/**
+ * Whether somebody has the file locked; false when there is none. Asks with a read lock, so that two who ask at once
+ * do not take each other for the owner.
+ */
+export async function isClaimed(path: string): Promise<boolean> {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
+  }
   try {
     return !(await binding.ofdLock(fd, 'read'))
   } finally {

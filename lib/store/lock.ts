@@ -36,7 +36,10 @@ export async function withLock<T>(path: string, work: () => Promise<T>, signal?:
 }
 
 /** As {@link withLock}, but gives up at once: undefined when someone has the lock. */
-export async function tryWithLock<T>(path: string, work: () => Promise<T>): Promise<{ value: T } | undefined> {
+export async function tryWithLock<T>(
+  path: string,
+  work: () => Promise<T>,
+): Promise<{ value: T } | undefined> {
   if (queues.has(path)) return undefined
   const leave = await enter(path)
   try {
@@ -49,6 +52,33 @@ export async function tryWithLock<T>(path: string, work: () => Promise<T>): Prom
     }
   } finally {
     leave()
+  }
+}
+
+/**
+ * Runs `work` while nobody holds the lock file for writing, others who read beside it. Makes no file, and runs nothing
+ * where there is none or it may not be opened: undefined then.
+ */
+export async function withReadLock<T>(
+  path: string,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<{ value: T } | undefined> {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'EACCES')) return undefined
+    throw error
+  }
+  try {
+    for (let wait = FIRST_PAUSE; !(await binding.ofdLock(fd, 'read')); wait = longer(wait)) {
+      signal?.throwIfAborted()
+      await pause(wait)
+    }
+    return { value: await work() }
+  } finally {
+    await binding.ofdLock(fd, 'unlock').finally(() => closeSync(fd))
   }
 }
 
@@ -87,12 +117,16 @@ async function unlessAborted(promise: Promise<void>, signal?: AbortSignal): Prom
 }
 
 async function acquire(path: string, signal?: AbortSignal): Promise<number> {
-  for (let wait = FIRST_PAUSE; ; wait = Math.min(2 * wait, LONGEST_PAUSE)) {
+  for (let wait = FIRST_PAUSE; ; wait = longer(wait)) {
     signal?.throwIfAborted()
     const fd = await tryAcquire(path)
     if (fd !== undefined) return fd
     await pause(wait)
   }
+}
+
+function longer(wait: number): number {
+  return Math.min(2 * wait, LONGEST_PAUSE)
 }
 
 async function tryAcquire(path: string): Promise<number | undefined> {
