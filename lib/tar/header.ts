@@ -39,7 +39,8 @@ export interface BlockHeader {
 
 /** Whether a block is all NULs: two of them end an archive. */
 export function isZeroBlock(block: Buffer): boolean {
-  return block.equals(ZEROS)
+  // The name's first byte tells almost always.
+  return block[0] === 0 && block.equals(ZEROS)
 }
 
 const ZEROS = Buffer.alloc(BLOCK)
@@ -79,9 +80,14 @@ function verifyChecksum(block: Buffer): void {
   let unsigned = 0
   let high = 0
   for (let i = 0; i < BLOCK; i++) {
-    const byte = i >= 148 && i < 156 ? 0x20 : (block[i] as number)
+    const byte = block[i] as number
     unsigned += byte
     high += byte >> 7
+  }
+  for (let i = 148; i < 156; i++) {
+    const byte = block[i] as number
+    unsigned += 0x20 - byte
+    high -= byte >> 7
   }
   const stated = statedChecksum(block)
   if (stated !== unsigned && stated !== unsigned - 256 * high) {
