@@ -1,4 +1,4 @@
-// Making, moving and removing single names.
+// Opening, making, moving and removing single names.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -11,6 +11,23 @@
 
 namespace overlaid {
 namespace {
+
+Napi::Value Openat(const Napi::CallbackInfo& info) {
+  Args args(info);
+  const int dirfd = args.FdNumber("dirfd");
+  auto path = args.Path("path");
+  const int flags = args.Integer<int>("flags");
+  const auto mode = args.Integer<uint32_t>("mode");
+  if (args.Failed()) return args.Throw();
+  return RunJob(info.Env(), "openat", [=]() -> Result<Fd> {
+    Fd fd(RetryEintr([&] { return openat(dirfd, path.c_str(), flags | O_CLOEXEC, mode); }));
+    if (fd) return fd;
+    return SysError{.code = errno,
+                    .syscall = "openat",
+                    .path = path,
+                    .flags = static_cast<uint64_t>(flags)};
+  });
+}
 
 Napi::Value Mknodat(const Napi::CallbackInfo& info) {
   Args args(info);
@@ -71,6 +88,7 @@ Napi::Value Renameat2(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void RegisterNamei(Napi::Object exports) {
+  Export(exports, "openat", Openat);
   Export(exports, "mknodat", Mknodat);
   Export(exports, "mkdirat", Mkdirat);
   Export(exports, "unlinkat", Unlinkat);

@@ -251,6 +251,8 @@ export interface Binding {
   llistxattr(path: Bytes): Promise<string[]>
   flistxattr(fd: number): Promise<string[]>
   lremovexattr(path: Bytes, name: string): Promise<void>
+  openat(dirfd: number, path: Bytes, flags: number, mode: number): Promise<number>
+  /** openat2(2) itself, without any fallback; see openInRoot. */
   openat2(dirfd: number, path: Bytes, how: OpenHow): Promise<number>
   /**
    * openat2's RESOLVE_IN_ROOT | NO_MAGICLINKS | NO_XDEV; without openat2 component by component. EAGAIN of a race

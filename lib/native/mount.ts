@@ -25,7 +25,7 @@ export async function unmountInProcess(pid: number, target: Bytes, flags: number
 
 /** The mount namespace of a process; keeps it alive while open. */
 export async function openMountNamespace(pid: number): Promise<OwnedFd> {
-  return new OwnedFd(await binding.openat2(AT_FDCWD, `/proc/${String(pid)}/ns/mnt`, { flags: 0 }))
+  return new OwnedFd(await binding.openat(AT_FDCWD, `/proc/${String(pid)}/ns/mnt`, 0, 0))
 }
 
 /**

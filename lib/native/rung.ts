@@ -53,7 +53,7 @@ async function probeRung(): Promise<Rung> {
   // Up to 6.4 a context of overlay only collects its options as text, whatever they are, and the errors come at
   // the end; one that takes nonsense is such a context, and mount(2) is the better way there (commas in names).
   if (await accepts(binding.fsconfigSetFlag(context.fd, 'overlaid-no-such-option'))) return 'mount2'
-  using root = new OwnedFd(await binding.openat2(AT_FDCWD, '/', { flags: O_PATH | constants.O_DIRECTORY }))
+  using root = new OwnedFd(await binding.openat(AT_FDCWD, '/', O_PATH | constants.O_DIRECTORY, 0))
   if (await accepts(binding.fsconfigSetFd(context.fd, 'lowerdir+', root.fd))) return 'fds'
   return (await accepts(binding.fsconfigSetString(context.fd, 'lowerdir+', '/'))) ? 'lowerdir+' : 'mount2'
 }

@@ -127,7 +127,7 @@ function refuseDepth(lowers: number, rung: Rung): void {
 }
 
 async function openDirectory(dirfd: number, path: Bytes): Promise<number> {
-  return binding.openat2(dirfd, path, { flags: O_PATH | constants.O_DIRECTORY })
+  return binding.openat(dirfd, path, O_PATH | constants.O_DIRECTORY, 0)
 }
 
 /** Settles what an earlier volatile mount left, and notes that this is one. */

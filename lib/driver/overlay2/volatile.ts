@@ -38,7 +38,7 @@ export async function settleVolatile(work: string): Promise<void> {
       },
     )
   }
-  using fd = new OwnedFd(await binding.openat2(AT_FDCWD, work, { flags: 0 }))
+  using fd = new OwnedFd(await binding.openat(AT_FDCWD, work, 0, 0))
   await binding.syncfs(fd.fd)
   await rm(join(incompat, 'volatile', 'dirty'), { force: true })
   await rmdir(join(incompat, 'volatile'))
