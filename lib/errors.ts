@@ -41,6 +41,7 @@ export const CODES = {
   // What this machine can do
   ERR_UNSUPPORTED_KERNEL: { exit: EXIT.unsupported, meaning: 'the running kernel lacks a needed feature' },
   ERR_UNSUPPORTED_FS: { exit: EXIT.unsupported, meaning: 'the backing file system cannot carry the driver' },
+  ERR_UNSUPPORTED_PLATFORM: { exit: EXIT.unsupported, meaning: 'the image is for other platforms only' },
   ERR_NO_PRIVILEGE: { exit: EXIT.unsupported, meaning: 'the process lacks a privilege, the message says which' },
   ERR_NO_BINDING: { exit: EXIT.unsupported, meaning: 'the native addon could not be loaded' },
   ERR_CHAIN_TOO_DEEP: { exit: EXIT.unsupported, meaning: 'more layers than the kernel or the driver can stack' },

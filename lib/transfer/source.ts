@@ -5,10 +5,14 @@ import type { ImageConfig } from '../oci/config.ts'
 /** A layer as a source has it. */
 export interface SourceLayer {
   readonly diffID: DiffID
-  /** Digest and size of the blob as stored, where the source states them: checked while reading. */
+  /** Of the blob as stored, where the source states it: checked while reading. */
   readonly digest?: Digest
+  /** Bytes of the blob as stored: checked while reading. */
   readonly size?: number
-  /** The blob as stored, compressed or not. Opened only when the store lacks the layer. */
+  /**
+   * The blob as stored, compressed or not; see `decompressed` in compression.ts. Opened only when the store lacks
+   * the layer. Whoever reads it checks the diffID of what comes out.
+   */
   open(signal?: AbortSignal): AsyncIterable<Buffer>
 }
 
