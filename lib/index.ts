@@ -3,7 +3,6 @@ export { Store } from './store/store.ts'
 export type { StoreOptions } from './store/store.ts'
 export { Images } from './store/image-store.ts'
 export type {
-  HistoryStep,
   Image,
   ImageMountOptions,
   ImageSummary,
@@ -36,7 +35,8 @@ export type {
   StagedLayer,
 } from './driver/driver.ts'
 export type { CacheID, ChainID, DiffID, Digest } from './oci/digest.ts'
-export type { ImageConfig } from './oci/config.ts'
+export type { ContainerConfig, ImageConfig } from './oci/config.ts'
+export type { HistoryEntry } from './oci/history.ts'
 export type { ImageSource, SourceImage, SourceLayer } from './transfer/source.ts'
 export type { TarLimits } from './tar/entry.ts'
 export { CODES, EXIT, OverlaidError, SyscallError, exitStatus, hasCode, isOverlaidError } from './errors.ts'

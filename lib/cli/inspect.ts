@@ -1,5 +1,6 @@
 import type { ContainerDetails } from '../store/container.ts'
-import type { HistoryStep, Image } from '../store/image-store.ts'
+import type { HistoryEntry } from '../oci/history.ts'
+import type { Image } from '../store/image-store.ts'
 import type { Store } from '../store/store.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID } from '../oci/digest.ts'
@@ -79,8 +80,8 @@ function factsOf(config: ImageConfig): object {
   }
 }
 
-function step({ created, createdBy, size, empty, comment }: HistoryStep): object {
-  return { created: created ?? null, createdBy, size, empty, comment }
+function step({ created, createdBy, size, empty, comment }: HistoryEntry): object {
+  return { created: created === '' ? null : created, createdBy, size, empty, comment }
 }
 
 interface ChainLink {

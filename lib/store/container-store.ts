@@ -1,5 +1,10 @@
 /** Containers: writable layers on images, ours and those that dockerd made. */
-import type { Container } from './container.ts'
+import { Container } from './container.ts'
+import { findContainer, listContainers, mountStateOf } from './container-entry.ts'
+import { removeContainer } from './container-remove.ts'
+import type { StoreContext } from './context.ts'
+import { createContainer } from './create.ts'
+import { findImage } from './image-find.ts'
 import type { Image } from './image-store.ts'
 
 export interface ContainerSummary {
@@ -22,22 +27,46 @@ export interface CreateOptions {
 }
 
 export class Containers {
-  list(): Promise<ContainerSummary[]> {
-    throw new Error('not built yet')
+  readonly #store: StoreContext
+
+  /** @internal */
+  constructor(store: StoreContext) {
+    this.#store = store
+  }
+
+  /** Sorted by name. */
+  async list(): Promise<ContainerSummary[]> {
+    this.#store.expectOpen()
+    const summaries: ContainerSummary[] = []
+    for (const entry of await listContainers(this.#store)) {
+      const { id, name, image, owner, mount } = entry
+      const state = await mountStateOf(this.#store, entry)
+      const size = await this.#store.driver.diffSize(mount.mountID, mount.initID)
+      summaries.push({ id, name, image, ...state, size, owner })
+    }
+    return summaries
   }
 
   /** By name, id, or the id's first digits. @throws ERR_CONTAINER_NOT_FOUND, ERR_AMBIGUOUS_ID */
-  get(_nameOrID: string): Promise<Container> {
-    throw new Error('not built yet')
+  async get(nameOrID: string): Promise<Container> {
+    this.#store.expectOpen()
+    return new Container(this.#store, await findContainer(this.#store, nameOrID))
   }
 
-  /** A writable layer on the image, with its init layer. @throws ERR_ALREADY_EXISTS (name), ERR_IMAGE_NOT_FOUND */
-  create(_image: Image | string, _options?: CreateOptions): Promise<Container> {
-    throw new Error('not built yet')
+  /**
+   * A writable layer on the image, with its init layer.
+   * @throws ERR_ALREADY_EXISTS (name), ERR_IMAGE_NOT_FOUND, ERR_INVALID_ARGUMENT (name)
+   */
+  async create(image: Image | string, options: CreateOptions = {}): Promise<Container> {
+    this.#store.expectOpen()
+    const found = typeof image === 'string' ? await findImage(this.#store, image) : image
+    const name = typeof image === 'string' ? image : (image.names[0] ?? image.id)
+    return this.get(await createContainer(this.#store, found, name, options))
   }
 
-  /** @throws ERR_IN_USE while it is mounted or dockerd owns it, ERR_CONTAINER_NOT_FOUND */
-  remove(_nameOrID: string): Promise<void> {
-    throw new Error('not built yet')
+  /** @throws ERR_IN_USE while a process has it mounted or when dockerd made it, ERR_CONTAINER_NOT_FOUND */
+  async remove(nameOrID: string): Promise<void> {
+    this.#store.expectOpen()
+    await removeContainer(this.#store, await findContainer(this.#store, nameOrID))
   }
 }

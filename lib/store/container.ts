@@ -2,8 +2,17 @@
 import type { Change, LayerPaths, MountOptions } from '../driver/driver.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, Digest } from '../oci/digest.ts'
+import { commitContainer } from './commit.ts'
+import { type ContainerEntry, expectContainer, mountStateOf } from './container-entry.ts'
+import { removeContainer } from './container-remove.ts'
+import type { StoreContext } from './context.ts'
+import { exportContainer } from './export.ts'
+import { findImage } from './image-find.ts'
 import type { Image } from './image-store.ts'
+import { readLayers } from './layer-db.ts'
 import type { Mount } from './mount.ts'
+import { mountSubject, type Subject, unmountSubject } from './mounting.ts'
+import { chainOf } from './use.ts'
 
 export interface ContainerMountOptions extends MountOptions {
   /** An existing folder to mount on; default: the driver's own place, `<home>/<mount id>/merged`. */
@@ -45,60 +54,119 @@ export interface ContainerDetails {
 }
 
 export class Container {
-  readonly id!: string
-  readonly name!: string
+  readonly id: string
+  readonly name: string
   /** The image as it was named at creation, else its id. */
-  readonly image!: string
-  readonly imageID!: Digest
-  readonly owner!: 'overlaid' | 'docker'
+  readonly image: string
+  readonly imageID: Digest
+  readonly owner: 'overlaid' | 'docker'
+  readonly #store: StoreContext
+  readonly #entry: ContainerEntry
+
+  /** @internal */
+  constructor(store: StoreContext, entry: ContainerEntry) {
+    this.id = entry.id
+    this.name = entry.name
+    this.image = entry.image
+    this.imageID = entry.imageID
+    this.owner = entry.owner
+    this.#store = store
+    this.#entry = entry
+  }
 
   /**
    * Mounts the merged root file system. A container that is mounted already shares that mount.
-   * @throws ERR_IN_USE when another process holds it where this one cannot reach it
+   * @throws ERR_IN_USE when another process holds it where this one cannot reach it, or with other options
    */
-  mount(_options?: ContainerMountOptions): Promise<Mount> {
-    throw new Error('not built yet')
+  async mount(options: ContainerMountOptions = {}): Promise<Mount> {
+    this.#store.expectOpen()
+    return mountSubject(this.#store, this.#subject(), options)
   }
 
-  /** Ends persistent holds and those of dead processes; with `force` everyone's. @throws ERR_IN_USE, ERR_MOUNT_NOT_FOUND */
-  unmount(_options?: { readonly force?: boolean }): Promise<void> {
-    throw new Error('not built yet')
+  /**
+   * Ends persistent holds and those of dead processes; with `force` everyone's, and also a mount that is busy.
+   * @throws ERR_IN_USE, ERR_MOUNT_NOT_FOUND
+   */
+  async unmount(options: { readonly force?: boolean } = {}): Promise<void> {
+    this.#store.expectOpen()
+    await unmountSubject(this.#store, this.#subject(), options)
   }
 
   /** What the container changed in its image, sorted by path. */
   changes(): AsyncIterable<Change> {
-    throw new Error('not built yet')
+    this.#store.expectOpen()
+    const { mountID, initID } = this.#entry.mount
+    return this.#store.driver.changes(mountID, initID)
   }
 
-  /** Its changes as a layer tar. */
-  diff(_options?: { readonly signal?: AbortSignal }): AsyncIterable<Buffer> {
-    throw new Error('not built yet')
+  /** Its changes as a layer tar; the same bytes each time. */
+  diff(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<Buffer> {
+    this.#store.expectOpen()
+    const { mountID, initID } = this.#entry.mount
+    return this.#store.driver.diff(mountID, initID, options)
   }
 
   /** The merged root file system as one tar. */
-  export(_options?: { readonly signal?: AbortSignal }): AsyncIterable<Buffer> {
-    throw new Error('not built yet')
+  export(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<Buffer> {
+    this.#store.expectOpen()
+    return exportContainer(this.#store, this.#entry, options)
   }
 
-  /** Its changes become a layer, and an image that is named `ref` when given. */
-  commit(_ref?: string, _options?: CommitOptions): Promise<Image> {
-    throw new Error('not built yet')
+  /**
+   * Its changes become a layer, and an image that is named `ref` when given.
+   * @throws ERR_INVALID_ARGUMENT (changes), ERR_INVALID_REFERENCE
+   */
+  async commit(ref?: string, options: CommitOptions = {}): Promise<Image> {
+    this.#store.expectOpen()
+    return findImage(this.#store, await commitContainer(this.#store, this.#entry, ref, options))
   }
 
-  paths(): Promise<LayerPaths> {
-    throw new Error('not built yet')
+  /** The folders it is made of, in overlayfs' words. */
+  async paths(): Promise<LayerPaths> {
+    this.#store.expectOpen()
+    return this.#store.driver.metadata(this.#entry.mount.mountID)
   }
 
   /** Bytes of its own changes. */
-  size(): Promise<number> {
-    throw new Error('not built yet')
+  async size(): Promise<number> {
+    this.#store.expectOpen()
+    const { mountID, initID } = this.#entry.mount
+    return this.#store.driver.diffSize(mountID, initID)
   }
 
-  inspect(): Promise<ContainerDetails> {
-    throw new Error('not built yet')
+  async inspect(): Promise<ContainerDetails> {
+    const { id, name, image, imageID, created, owner, mount } = this.#entry
+    const layers = await readLayers(this.#store.paths)
+    return {
+      id,
+      name,
+      image,
+      imageID,
+      ...(created !== undefined && { created }),
+      owner,
+      ...(await mountStateOf(this.#store, this.#entry)),
+      size: await this.size(),
+      chainIDs: chainOf(layers, mount.parent)
+        .map(({ chainID }) => chainID)
+        .reverse(),
+      config: await this.#entry.readConfig(),
+      ...(await this.paths()),
+    }
   }
 
-  remove(): Promise<void> {
-    throw new Error('not built yet')
+  /** Removes the container with its changes. @throws ERR_IN_USE while a process has it mounted */
+  async remove(): Promise<void> {
+    this.#store.expectOpen()
+    await removeContainer(this.#store, this.#entry)
+  }
+
+  #subject(): Subject {
+    const { id, name, mount } = this.#entry
+    // The container's own lock is held, and so rm waits.
+    const whileThere = async <T>(hold: () => Promise<T>) => {
+      await expectContainer(this.#store, this.#entry)
+      return hold()
+    }
+    return { name: id, label: `container ${name}`, driverID: mount.mountID, isReadOnly: false, whileThere }
   }
 }

@@ -3,16 +3,15 @@
  * processes: the last one unmounts, a dead process's are undone by whoever comes next, and two overlays on one
  * upper directory, which the kernel allows with index=off and which ruins it, are kept apart.
  *
- * Each is a claim (claim.ts) in `overlaid/holds/<subject>/`. It is written before the mount is made and gets the
- * mount's id after, so that no mount of ours is ever without one. Made, read for a decision and removed under the
- * subject's lock.
+ * Each is a claim (claim.ts) in `overlaid/holds/<subject>/`. It names the mount by its id and is written before
+ * that mount, detached until then, gets a place in a mount table: no mount of ours is ever without a hold. Made, read
+ * for a decision and removed under the subject's lock.
  */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { MountOptions } from '../driver/driver.ts'
 import { hasCode } from '../errors.ts'
-import { readMountInfo } from '../fs/mountinfo.ts'
 import { AT_FDCWD, binding } from '../native/binding.ts'
 import { type ChainID, hexOf, isDigest } from '../oci/digest.ts'
 import { type FoundClaim, listFolder, readClaims } from './claim.ts'
@@ -36,8 +35,8 @@ export interface HoldContent {
   readonly namespace: string
   /** Where, as seen in that namespace; absent of a detached mount. */
   readonly path?: string
-  /** statx's id of the mount; absent until it is made. */
-  readonly mountID?: string
+  /** statx's id of the mount. */
+  readonly mountID: string
   /** The folder in the driver's home. */
   readonly driverID: string
   readonly options: MountOptions
@@ -116,22 +115,16 @@ async function isLive(content: HoldContent, alive: boolean, place: Here): Promis
 
 /** Whether the mount that a hold is about is (still) there. */
 export async function isMounted(content: HoldContent, place: Here = here()): Promise<boolean> {
-  if (content.path === undefined || content.bootID !== place.bootID) return false
-  const seen = await seenFrom(content, place)
-  if (seen === undefined) return false
-  if (content.mountID !== undefined) return (await mountIDAt(seen.path)) === content.mountID
-  return isOverlayOf(content, seen.pid)
+  if (content.bootID !== place.bootID) return false
+  const path = await reach(content, place)
+  return path !== undefined && (await mountIDAt(path)) === content.mountID
 }
 
-/** How to reach a hold's mount: its path from here, and a process that has it in its mount table. */
-export async function seenFrom(
-  content: HoldContent,
-  place: Here,
-): Promise<{ readonly path: string; readonly pid: number | 'self' } | undefined> {
-  if (content.path === undefined) return undefined
-  if (content.namespace === place.namespace) return { path: content.path, pid: 'self' }
+/** The path of a hold's mount from here, through a process of its namespace when that is another one. */
+export async function reach(content: HoldContent, place: Here): Promise<string | undefined> {
+  if (content.path === undefined || content.namespace === place.namespace) return content.path
   const pid = await memberOf(content.namespace)
-  return pid === undefined ? undefined : { path: join(`/proc/${String(pid)}/root`, content.path), pid }
+  return pid === undefined ? undefined : join(`/proc/${String(pid)}/root`, content.path)
 }
 
 /** STATX_ATTR_MOUNT_ROOT of linux/stat.h. */
@@ -146,14 +139,6 @@ export async function mountIDAt(path: string): Promise<string | undefined> {
     if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
   }
-}
-
-/** The process died between the mount and noting its id: an overlay there that shows the folder is ours. */
-async function isOverlayOf({ path, driverID }: HoldContent, pid: number | 'self'): Promise<boolean> {
-  const mounts = await readMountInfo(pid)
-  const topmost = mounts.findLast(({ mountPoint }) => mountPoint.toString() === path)
-  if (topmost === undefined) return false
-  return topmost.superOptions.includes(`${driverID}/diff`) || topmost.root.includes(`${driverID}/diff`)
 }
 
 /** A process in a mount namespace; undefined when there is none, and the namespace's mounts are gone. */

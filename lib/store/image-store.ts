@@ -1,11 +1,27 @@
 /** Images: configs in imagedb, names in repositories.json, layers in layerdb. */
+import { join } from 'node:path'
 import type { MountOptions } from '../driver/driver.ts'
+import { OverlaidError } from '../errors.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, DiffID, Digest } from '../oci/digest.ts'
+import { type HistoryEntry, historyOf } from '../oci/history.ts'
 import type { TarLimits } from '../tar/entry.ts'
+import { openImageSource } from '../transfer/open.ts'
 import type { ImageSource } from '../transfer/source.ts'
+import type { StoreContext } from './context.ts'
+import { exportImage } from './export.ts'
+import { findImage, findImageID } from './image-find.ts'
+import { listImages } from './image-list.ts'
+import { mountImage } from './image-mount.ts'
+import { nameImage, parseTag } from './image-name.ts'
+import { removeImages } from './image-remove.ts'
+import { importImage } from './import.ts'
+import { readLayer } from './layer-db.ts'
+import { loadImages } from './load.ts'
 import type { Mount } from './mount.ts'
 import type { OnProgress } from './progress.ts'
+import { readReferences } from './references.ts'
+import { saveImages } from './save.ts'
 
 /** One image, as read. Plain data. */
 export interface Image {
@@ -63,74 +79,121 @@ export interface RemoveReport {
   readonly deleted: readonly string[]
 }
 
-/** One step of an image's making, as `docker history` shows it. */
-export interface HistoryStep {
-  readonly created?: string
-  readonly createdBy: string
-  readonly comment: string
-  /** Bytes of the step's layer; 0 when it made none. */
-  readonly size: number
-  readonly empty: boolean
-}
-
 /** What an image can be loaded from: a path (archive or layout folder), a stream of an archive, or a source. */
 export type LoadFrom = string | AsyncIterable<Buffer> | ImageSource
 
 export class Images {
-  list(): Promise<ImageSummary[]> {
-    throw new Error('not built yet')
+  readonly #store: StoreContext
+
+  /** @internal */
+  constructor(store: StoreContext) {
+    this.#store = store
+  }
+
+  /** Images whose config and layers are all there, newest first. Others are warned of, and are check's to name. */
+  async list(): Promise<ImageSummary[]> {
+    this.#store.expectOpen()
+    return listImages(this.#store)
   }
 
   /**
    * By `name:tag`, `name@sha256:…`, `sha256:…` or the id's first hex digits.
    * @throws ERR_IMAGE_NOT_FOUND, ERR_AMBIGUOUS_ID, ERR_INVALID_REFERENCE, ERR_DIGEST_MISMATCH (config damaged)
    */
-  get(_ref: string): Promise<Image> {
-    throw new Error('not built yet')
+  async get(ref: string): Promise<Image> {
+    this.#store.expectOpen()
+    return findImage(this.#store, ref)
   }
 
   /** Loads and returns the first image of it; see {@link Images.loadAll} for archives of several. */
-  load(_from: LoadFrom, _options?: LoadOptions): Promise<Image> {
-    throw new Error('not built yet')
+  async load(from: LoadFrom, options: LoadOptions = {}): Promise<Image> {
+    const { images } = await this.loadAll(from, options)
+    const [first] = images
+    if (first === undefined) throw new OverlaidError('ERR_BAD_MANIFEST', 'there is no image in it')
+    return this.get(first.id)
   }
 
-  loadAll(_from: LoadFrom, _options?: LoadOptions): Promise<LoadReport> {
-    throw new Error('not built yet')
+  /**
+   * Loads every image of an archive or layout: all of them, or none when one is wrong. A name that another image had
+   * moves to the new one.
+   * @throws ERR_BAD_MANIFEST, ERR_DIGEST_MISMATCH, ERR_BAD_TAR, ERR_UNSAFE_PATH and others of wrong input
+   */
+  async loadAll(from: LoadFrom, options: LoadOptions = {}): Promise<LoadReport> {
+    this.#store.expectOpen()
+    // What refuses to write does so before an archive is read.
+    await this.#store.prepare()
+    if (isSource(from)) return loadImages(this.#store, from, options)
+    await using source = await openFrom(this.#store, from, options)
+    return await loadImages(this.#store, source, options)
   }
 
   /** One tar of the images that `refs` name, layers byte for byte as they were loaded. */
-  save(_refs: readonly string[], _options?: SaveOptions): AsyncIterable<Buffer> {
-    throw new Error('not built yet')
+  save(refs: readonly string[], options: SaveOptions = {}): AsyncIterable<Buffer> {
+    this.#store.expectOpen()
+    return saveImages(this.#store, refs, options)
   }
 
   /** A root file system's tar becomes a one-layer image. */
-  import(_tar: AsyncIterable<Buffer>, _ref: string, _options?: ImportOptions): Promise<Image> {
-    throw new Error('not built yet')
+  async import(tar: AsyncIterable<Buffer>, ref: string, options: ImportOptions = {}): Promise<Image> {
+    this.#store.expectOpen()
+    return this.get(await importImage(this.#store, tar, ref, options))
   }
 
-  /** Newest first. */
-  history(_ref: string): Promise<HistoryStep[]> {
-    throw new Error('not built yet')
+  /** Newest first; layers that no step tells of come as rows without a text. */
+  async history(ref: string): Promise<HistoryEntry[]> {
+    const { config, chainIDs } = await this.get(ref)
+    const sizes = await Promise.all(chainIDs.map(async (id) => (await readLayer(this.#store.paths, id)).size))
+    return historyOf(config, sizes)
   }
 
-  tag(_ref: string, _newRef: string): Promise<void> {
-    throw new Error('not built yet')
+  /** Gives an image another name; another image that had it loses it. @throws ERR_INVALID_REFERENCE for a digest */
+  async tag(ref: string, newRef: string): Promise<void> {
+    this.#store.expectOpen()
+    const name = parseTag(newRef)
+    await this.#store.locked(async () => {
+      const { id } = await findImageID(this.#store.paths, await readReferences(this.#store.paths), ref)
+      await nameImage(this.#store, id, name)
+    })
   }
 
-  /** @throws ERR_IN_USE, ERR_IMAGE_NOT_FOUND */
-  remove(_refs: readonly string[], _options?: { readonly force?: boolean }): Promise<RemoveReport> {
-    throw new Error('not built yet')
+  /**
+   * Takes names away, and images with their last name; by id an image with all its names. Docker's rules:
+   * image-remove.ts.
+   * @throws ERR_IN_USE, ERR_IMAGE_NOT_FOUND
+   */
+  async remove(refs: readonly string[], options: { readonly force?: boolean } = {}): Promise<RemoveReport> {
+    this.#store.expectOpen()
+    return removeImages(this.#store, refs, options.force ?? false)
   }
 
   /** The image's merged content, read-only. */
-  mount(_ref: string, _options?: ImageMountOptions): Promise<Mount> {
-    throw new Error('not built yet')
+  async mount(ref: string, options: ImageMountOptions = {}): Promise<Mount> {
+    const image = await this.get(ref)
+    return mountImage(this.#store, image, options)
   }
 
-  /** The image's merged root file system as one tar. */
-  export(_ref: string, _options?: { readonly signal?: AbortSignal }): AsyncIterable<Buffer> {
-    throw new Error('not built yet')
+  /** The image's merged root file system as one tar, without a mount that anyone sees. */
+  async *export(ref: string, options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Buffer> {
+    const image = await this.get(ref)
+    yield* exportImage(this.#store, image, options)
   }
+}
+
+function isSource(from: LoadFrom): from is ImageSource {
+  return typeof from === 'object' && 'images' in from
+}
+
+async function openFrom(
+  { paths, driver }: StoreContext,
+  from: string | AsyncIterable<Buffer>,
+  { limits, signal }: LoadOptions,
+): Promise<ImageSource> {
+  return openImageSource(from, {
+    // A stream is spooled where the layers will be: there the space is, or is not.
+    spoolDir: join(driver.home, 'staging'),
+    ...(limits !== undefined && { limits }),
+    ...(signal !== undefined && { signal }),
+  })
 }
 
 export interface ImageMountOptions extends MountOptions {

@@ -1,5 +1,11 @@
 /** Layers: layerdb's entries, each a chainID with its folder in the driver's home. */
-import type { CacheID, ChainID, DiffID } from '../oci/digest.ts'
+import { OverlaidError } from '../errors.ts'
+import { type CacheID, type ChainID, type DiffID, hexOf } from '../oci/digest.ts'
+import { idPrefixOf } from '../oci/reference.ts'
+import type { StoreContext } from './context.ts'
+import { type LayerRecord, listChainIDs, readLayer } from './layer-db.ts'
+import { layerTar } from './layer-tar.ts'
+import { type LayerUse, layerUse } from './use.ts'
 
 /** A layer with the number of things that need it. */
 export interface LayerSummary {
@@ -17,17 +23,55 @@ export interface LayerSummary {
 }
 
 export class Layers {
-  list(): Promise<LayerSummary[]> {
-    throw new Error('not built yet')
+  readonly #store: StoreContext
+
+  /** @internal */
+  constructor(store: StoreContext) {
+    this.#store = store
   }
 
-  /** @throws ERR_LAYER_NOT_FOUND, ERR_AMBIGUOUS_ID */
-  get(_chainID: string): Promise<LayerSummary> {
-    throw new Error('not built yet')
+  /** Sorted by chainID. */
+  async list(): Promise<LayerSummary[]> {
+    this.#store.expectOpen()
+    const use = await layerUse(this.#store)
+    return [...use.layers.values()].map((record) => summaryOf(record, use))
+  }
+
+  /** By chainID, or its first hex digits. @throws ERR_LAYER_NOT_FOUND, ERR_AMBIGUOUS_ID */
+  async get(chainID: string): Promise<LayerSummary> {
+    this.#store.expectOpen()
+    const record = await this.#find(chainID)
+    return summaryOf(record, await layerUse(this.#store))
   }
 
   /** The layer's tar as it was loaded, byte for byte. @throws ERR_DIGEST_MISMATCH at the end when it is not. */
-  tar(_chainID: string, _options?: { readonly signal?: AbortSignal }): AsyncIterable<Buffer> {
-    throw new Error('not built yet')
+  async *tar(chainID: string, options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Buffer> {
+    this.#store.expectOpen()
+    yield* layerTar(this.#store, await this.#find(chainID), options)
+  }
+
+  async #find(text: string): Promise<LayerRecord> {
+    const prefix = idPrefixOf(text)
+    const ids = prefix === undefined ? [] : await listChainIDs(this.#store.paths)
+    const matching = ids.filter((id) => hexOf(id).startsWith(prefix ?? ''))
+    if (matching.length > 1) {
+      throw new OverlaidError('ERR_AMBIGUOUS_ID', `${text} is the start of several chainIDs`, { detail: matching })
+    }
+    const [only] = matching
+    if (only === undefined) throw new OverlaidError('ERR_LAYER_NOT_FOUND', `no such layer: ${text}`)
+    return readLayer(this.#store.paths, only)
+  }
+}
+
+function summaryOf({ chainID, diffID, parent, cacheID, size }: LayerRecord, use: LayerUse): LayerSummary {
+  return {
+    chainID,
+    diffID,
+    ...(parent !== undefined && { parent }),
+    cacheID,
+    size,
+    images: use.images.get(chainID) ?? 0,
+    children: use.children.get(chainID) ?? 0,
+    containers: use.containers.get(chainID) ?? 0,
   }
 }

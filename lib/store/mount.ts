@@ -4,13 +4,46 @@ export class Mount implements AsyncDisposable {
   readonly path?: string
   /** The root's descriptor, when the mount is detached. Closed by unmount(). */
   readonly fd?: number
+  /** It outlives this process, until unmount(), `Store.unmount`, rm or reboot. */
+  readonly persist: boolean
+  readonly #undo: (options: { readonly force?: boolean }) => Promise<void>
+  readonly #release: () => Promise<void>
+  #ending: Promise<void> | undefined
 
-  /** Undoes the mount, unless another holder still has it. Idempotent. A persistent mount stays. */
-  unmount(): Promise<void> {
-    throw new Error('not built yet')
+  /** Made by Container.mount and Images.mount. */
+  constructor(
+    place: { readonly path?: string; readonly fd?: number; readonly persist: boolean },
+    undo: (options: { readonly force?: boolean }) => Promise<void>,
+    release: () => Promise<void>,
+  ) {
+    if (place.path !== undefined) this.path = place.path
+    if (place.fd !== undefined) this.fd = place.fd
+    this.persist = place.persist
+    this.#undo = undo
+    this.#release = release
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.unmount()
+  /**
+   * Undoes the mount, unless another holder still has it. Idempotent; when it fails it may be called again.
+   * @throws ERR_IN_USE while a process has files open in it or its working directory there, unless `force` detaches
+   */
+  unmount(options: { readonly force?: boolean } = {}): Promise<void> {
+    this.#ending ??= this.#undo(options).catch((error: unknown) => {
+      this.#ending = undefined
+      throw error
+    })
+    return this.#ending
+  }
+
+  /** It was undone by force, not through this handle: nothing is left to do but to let go. */
+  forget(): Promise<void> {
+    // Not awaited when an unmount() is on its way: that one waits for the lock which our caller holds.
+    this.#ending ??= Promise.resolve()
+    return this.#release()
+  }
+
+  /** As {@link Mount.unmount}; a persistent mount stays. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.persist) await this.unmount()
   }
 }

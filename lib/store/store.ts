@@ -5,16 +5,24 @@
  *     const image = await store.images.load('alpine.tar')
  *     const container = await store.containers.create(image)
  *     await using root = await container.mount()
+ *
+ * Everything is in files that dockerd reads too (paths.ts draws them), and nothing is cached between calls: several
+ * processes share a root, and a dockerd may take its turn on it.
  */
+import { resolve } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
+import { type DriverRefusal, selectDriver } from '../driver/select.ts'
 import type { Durability } from '../fs/atomic.ts'
-import type { CheckOptions, CheckReport } from './check.ts'
-import type { Containers } from './container-store.ts'
-import type { DiskUsage } from './df.ts'
-import type { GcOptions, GcReport } from './gc.ts'
-import type { Images } from './image-store.ts'
-import type { StoreInfo } from './info.ts'
-import type { Layers } from './layer-store.ts'
+import { check, type CheckOptions, type CheckReport } from './check.ts'
+import { Containers } from './container-store.ts'
+import { diskUsage, type DiskUsage } from './df.ts'
+import { isDockerdRunning } from './docker.ts'
+import { gc, type GcOptions, type GcReport } from './gc.ts'
+import { Images } from './image-store.ts'
+import { storeInfo, type StoreInfo } from './info.ts'
+import { Layers } from './layer-store.ts'
+import { checkVersion, expectFolder, OpenRoot } from './open-root.ts'
+import { unmountAnything } from './unmount.ts'
 
 export interface StoreOptions {
   /** Docker's name of a storage driver; default: the one whose state is in the root, else the best that works. */
@@ -29,49 +37,92 @@ export interface StoreOptions {
 }
 
 export class Store implements AsyncDisposable {
-  readonly root!: string
-  readonly driver!: Driver
-  readonly durability!: Durability
-  readonly readOnly!: boolean
-  readonly images!: Images
-  readonly layers!: Layers
-  readonly containers!: Containers
+  /** Absolute path of the data root. */
+  readonly root: string
+  readonly driver: Driver
+  readonly durability: Durability
+  readonly readOnly: boolean
+  readonly images: Images
+  readonly layers: Layers
+  readonly containers: Containers
+  readonly #open: OpenRoot
+  readonly #refused: readonly DriverRefusal[]
+
+  private constructor(open: OpenRoot, refused: readonly DriverRefusal[]) {
+    this.root = open.root
+    this.driver = open.driver
+    this.durability = open.durability
+    this.readOnly = open.readOnly
+    this.images = new Images(open)
+    this.layers = new Layers(open)
+    this.containers = new Containers(open)
+    this.#open = open
+    this.#refused = refused
+  }
 
   /**
    * Opens the data root. Nothing is written before the first change asks for it: a missing root is made then.
    * @throws ERR_STORE_VERSION, ERR_DRIVER_MISMATCH, ERR_INVALID_ARGUMENT (a read-only root that is not there)
    */
-  static open(_root: string, _options?: StoreOptions): Promise<Store> {
-    throw new Error('not built yet')
+  static async open(root: string, options: StoreOptions = {}): Promise<Store> {
+    const { durability = 'full', readOnly = false, onWarning = warn, signal } = options
+    signal?.throwIfAborted()
+    const path = resolve(root)
+    if (readOnly) await expectFolder(path)
+    await checkVersion(path)
+    const named = options.driver === undefined ? {} : { name: options.driver }
+    const { driver, refused } = await selectDriver(path, { ...named, durability, onWarning })
+    const open = new OpenRoot({ root: path, driver, durability, readOnly, onWarning })
+    if (await isDockerdRunning(path)) {
+      onWarning(`a dockerd runs on ${path}: what is read may change meanwhile, and nothing can be written`)
+    }
+    return new Store(open, refused)
   }
 
+  /** What the root is on, what this machine can do, and how much is there. */
   info(): Promise<StoreInfo> {
-    throw new Error('not built yet')
+    this.#open.expectOpen()
+    return storeInfo(this.#open, this.#refused)
   }
 
-  df(_options?: { readonly signal?: AbortSignal }): Promise<DiskUsage> {
-    throw new Error('not built yet')
+  /** Where the disk's bytes are; walks all layers. */
+  df(options: { readonly signal?: AbortSignal } = {}): Promise<DiskUsage> {
+    this.#open.expectOpen()
+    return diskUsage(this.#open, options)
   }
 
-  gc(_options?: GcOptions): Promise<GcReport> {
-    throw new Error('not built yet')
+  /** Removes what crashes left, and layers that nothing refers to. */
+  gc(options: GcOptions = {}): Promise<GcReport> {
+    this.#open.expectOpen()
+    return gc(this.#open, options)
   }
 
-  check(_options?: CheckOptions): Promise<CheckReport> {
-    throw new Error('not built yet')
+  /** Verifies the store. */
+  check(options: CheckOptions = {}): Promise<CheckReport> {
+    this.#open.expectOpen()
+    return check(this.#open, options)
   }
 
-  /** Undoes a mount made with `persist`, or by a process that died: by path, container, or image reference. */
-  unmount(_what: string, _options?: { readonly force?: boolean }): Promise<void> {
-    throw new Error('not built yet')
+  /**
+   * Undoes a mount made with `persist`, or by a process that died: by absolute path, container, or image reference.
+   * With `force` also one that a living process holds, or that is busy.
+   * @throws ERR_MOUNT_NOT_FOUND, ERR_IN_USE, ERR_CONTAINER_NOT_FOUND
+   */
+  unmount(what: string, options: { readonly force?: boolean } = {}): Promise<void> {
+    this.#open.expectOpen()
+    return unmountAnything(this.#open, what, options)
   }
 
-  /** Ends this object: mounts that are still open through it are undone. Idempotent. */
-  close(): Promise<void> {
-    throw new Error('not built yet')
+  /** Ends this object: mounts that are still open through it are undone, persistent ones stay. Idempotent. */
+  async close(): Promise<void> {
+    await this.#open.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+function warn(message: string): void {
+  process.emitWarning(message, { type: 'OverlaidWarning' })
 }

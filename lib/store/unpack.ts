@@ -11,7 +11,7 @@ import { binding } from '../native/binding.ts'
 import { checkDigest, type DiffID, Measured } from '../oci/digest.ts'
 import type { TarLimits } from '../tar/entry.ts'
 import { TarSplitWriter } from '../tar/tar-split.ts'
-import { decompress } from '../transfer/compression.ts'
+import { decompressed } from '../transfer/compression.ts'
 import type { StoreContext } from './context.ts'
 import { TAR_SPLIT } from './layer-db.ts'
 import { MODES } from './paths.ts'
@@ -46,7 +46,7 @@ export async function unpackLayer(
 ): Promise<UnpackedLayer> {
   const staged = await store.driver.stage()
   try {
-    const tar = new Measured(decompress(blob))
+    const tar = new Measured(decompressed(blob, options.what))
     const tarSplit = join(staged.path, TAR_SPLIT)
     const size = await applyRecorded(staged, tar, tarSplit, options)
     const diffID = tar.digest as string as DiffID

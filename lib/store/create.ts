@@ -1,0 +1,122 @@
+/** Making a container: an init layer and a writable layer on an image's layers, then the record that names them. */
+import { randomBytes } from 'node:crypto'
+import { closeSync, openSync } from 'node:fs'
+import { setupInitLayer } from '../driver/init-layer.ts'
+import { OverlaidError } from '../errors.ts'
+import { failpoint } from '../fs/failpoint.ts'
+import { binding } from '../native/binding.ts'
+import type { CacheID } from '../oci/digest.ts'
+import { writeContainer } from './container-db.ts'
+import { listContainers } from './container-entry.ts'
+import type { CreateOptions } from './container-store.ts'
+import type { StoreContext } from './context.ts'
+import { readImage, topChainID } from './image-db.ts'
+import type { Image } from './image-store.ts'
+import { readLayer } from './layer-db.ts'
+import { type Lease, takeLease } from './lease.ts'
+
+/** Docker's rule for names. */
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
+const SHORT_ID_LENGTH = 12
+
+interface Plan {
+  readonly id: string
+  readonly name: string
+  readonly mountID: string
+  readonly initID: string
+  readonly image: Image
+  readonly imageName: string
+}
+
+/** Makes a container of `image` and returns its id. */
+export async function createContainer(
+  store: StoreContext,
+  image: Image,
+  imageName: string,
+  options: CreateOptions,
+): Promise<string> {
+  const id = randomBytes(32).toString('hex')
+  const mountID = randomBytes(32).toString('hex')
+  const name = options.name ?? id.slice(0, SHORT_ID_LENGTH)
+  if (!NAME.test(name)) {
+    throw new OverlaidError('ERR_INVALID_ARGUMENT', `${JSON.stringify(name)} cannot name a container`, {
+      hint: 'two or more of a-z A-Z 0-9 _ . -, the first a letter or digit',
+    })
+  }
+  const plan: Plan = { id, name, mountID, initID: `${mountID}-init`, image, imageName }
+  const signal = options.signal === undefined ? {} : { signal: options.signal }
+  const { lease, parent } = await store.locked(() => leaseImage(store, plan), signal)
+  try {
+    await makeFolders(store, plan, parent)
+    await store.locked(() => record(store, plan), signal)
+    return id
+  } catch (error) {
+    await removeFolders(store, plan)
+    throw error
+  } finally {
+    await lease.drop()
+  }
+}
+
+/** From now on the image's layers stay, and the folders to be made are nobody's rubbish. */
+async function leaseImage(
+  store: StoreContext,
+  { name, image, mountID, initID }: Plan,
+): Promise<{ readonly lease: Lease; readonly parent: CacheID | undefined }> {
+  await expectFreeName(store, name)
+  const top = topChainID((await readImage(store.paths, image.id)).config)
+  const parent = top === undefined ? undefined : (await readLayer(store.paths, top)).cacheID
+  const chainIDs = top === undefined ? [] : [top]
+  return { lease: await takeLease(store.paths, { chainIDs, driverIDs: [mountID, initID] }), parent }
+}
+
+async function expectFreeName(store: StoreContext, name: string): Promise<void> {
+  const taken = (await listContainers(store)).find((container) => container.name === name)
+  if (taken === undefined) return
+  throw new OverlaidError('ERR_ALREADY_EXISTS', `the name ${name} is container ${taken.id}'s`)
+}
+
+async function makeFolders(store: StoreContext, { mountID, initID }: Plan, parent: CacheID | undefined): Promise<void> {
+  const { driver, durability } = store
+  await driver.createReadWrite(initID, parent)
+  failpoint('container.create.after-init')
+  {
+    await using root = await driver.open(initID)
+    await setupInitLayer(root.fd.fd)
+  }
+  await driver.createReadWrite(mountID, initID)
+  failpoint('container.create.after-folders')
+  if (durability === 'full') await syncHome(driver.home)
+}
+
+async function syncHome(home: string): Promise<void> {
+  const fd = openSync(home, 'r')
+  await binding.syncfs(fd).finally(() => closeSync(fd))
+}
+
+/** The commit point. The caller holds the store lock. */
+async function record(store: StoreContext, plan: Plan): Promise<void> {
+  const { id, name, mountID, initID, image, imageName } = plan
+  await expectFreeName(store, name)
+  await readImage(store.paths, image.id)
+  const parent = image.chainIDs.at(-1)
+  const created = new Date().toISOString()
+  const config = image.configBytes.toString()
+  await writeContainer(
+    store.paths,
+    { version: 1, id, name, image: image.id, imageName, created, config },
+    { name: id, mountID, initID, parent },
+    store.durability,
+  )
+}
+
+async function removeFolders(store: StoreContext, { mountID, initID }: Plan): Promise<void> {
+  try {
+    // The upper one first: a folder without its parent would be damage, the reverse is rubbish.
+    for (const id of [mountID, initID]) await store.driver.remove(id)
+    await store.driver.emptyTrash()
+  } catch (error) {
+    // The first error is the one to report; what stays is rubbish that gc removes.
+    store.warn(`could not remove the folders of a container that was not made: ${String(error)}`)
+  }
+}

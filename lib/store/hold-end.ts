@@ -1,0 +1,130 @@
+/** Ending holds: undoing their mounts. The caller holds the subject's lock. */
+import { rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { hasCode, OverlaidError } from '../errors.ts'
+import { MNT } from '../native/flags.ts'
+import { unmount, unmountInProcess } from '../native/mount.ts'
+import { removeFile } from './claim.ts'
+import { here, type Hold, type HoldContent, layerOfSubject, memberOf, mountIDAt, readHolds } from './hold.ts'
+import { holdsDir, type StorePaths } from './paths.ts'
+
+export interface EndOptions {
+  /** Detaches a mount that is in use: it is gone from the mount table now, and as a whole when its users are. */
+  readonly force?: boolean
+}
+
+/**
+ * Ends one hold, and its mount when no other live hold shares it. Its file goes last: what fails in between is done
+ * again by whoever comes next.
+ * @throws ERR_IN_USE while a process has files open in the mount or its working directory there
+ */
+export async function endHold(paths: StorePaths, subject: string, hold: Hold, options: EndOptions): Promise<void> {
+  const { content } = hold
+  const others = await sharing(paths, subject, hold)
+  if (content.kind !== 'detached' && !content.borrowed && !others) await undoMount(content, options)
+  await removeFile(hold.path)
+}
+
+async function sharing(paths: StorePaths, subject: string, hold: Hold): Promise<boolean> {
+  if (hold.content.kind !== 'merged') return false
+  const holds = await readHolds(paths, subject)
+  return holds.some((other) => other.live && other.path !== hold.path && other.content.mountID === hold.content.mountID)
+}
+
+/** Unmounts what the hold is about, in whichever namespace; what is not there any more is fine. */
+async function undoMount(content: HoldContent, { force = false }: EndOptions): Promise<void> {
+  const place = here()
+  const { path, namespace, kind } = content
+  if (path === undefined || content.bootID !== place.bootID) return
+  if (namespace === place.namespace) {
+    if (await isTopmost(content, path)) await unlessBusy(path, () => unmount(path, { detach: force }))
+    if (kind === 'merged') await removeMountPoint(path)
+    return
+  }
+  const pid = await memberOf(namespace)
+  if (pid === undefined || !(await isTopmost(content, `/proc/${String(pid)}/root${path}`))) return
+  await unlessBusy(path, () => unmountInProcess(pid, path, force ? MNT.MNT_DETACH : 0))
+}
+
+/** False when the mount is gone. @throws ERR_IN_USE when another one was put over it: that would be unmounted */
+async function isTopmost({ mountID, path = '' }: HoldContent, seen: string): Promise<boolean> {
+  const found = await mountIDAt(seen)
+  if (found === undefined) return false
+  if (found === mountID) return true
+  throw new OverlaidError('ERR_IN_USE', `another mount lies over the one at ${path}`, {
+    path,
+    hint: `unmount that one first: umount ${path}`,
+  })
+}
+
+/**
+ * Pauses before trying a busy mount again, in ms: a process that has just ended gives its files back a moment after
+ * whoever waited for it is told.
+ */
+const BUSY_PAUSES: readonly number[] = [1, 2, 4, 8, 16, 32, 64]
+
+async function unlessBusy(path: string, attempt: () => Promise<void>): Promise<void> {
+  for (const wait of BUSY_PAUSES) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!hasCode(error, 'EBUSY')) throw error
+      await pause(wait)
+    }
+  }
+  try {
+    await attempt()
+  } catch (error) {
+    if (!hasCode(error, 'EBUSY')) throw error
+    throw new OverlaidError('ERR_IN_USE', `${path} is busy: a process has files open there, or is in it`, {
+      path,
+      cause: error,
+      hint: 'end that process (fuser -vm shows it) and what is mounted below, or unmount with force',
+    })
+  }
+}
+
+async function removeMountPoint(path: string): Promise<void> {
+  try {
+    await rmdir(path)
+  } catch (error) {
+    // ENOENT: gone already. EBUSY: mounted in another namespace. ENOTEMPTY: something was left under the mount.
+    if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
+  }
+}
+
+/**
+ * Undoes what dead processes left mounted, and returns the holds that live. A mount that is still in use by someone
+ * counts as live: it may be shared, not doubled.
+ */
+export async function reapHolds(paths: StorePaths, subject: string): Promise<Hold[]> {
+  const live: Hold[] = []
+  for (const hold of await readHolds(paths, subject)) {
+    if (hold.live) live.push(hold)
+    else if (!(await endDead(paths, subject, hold))) live.push({ ...hold, live: true })
+  }
+  return live
+}
+
+async function endDead(paths: StorePaths, subject: string, hold: Hold): Promise<boolean> {
+  try {
+    await endHold(paths, subject, hold, {})
+    return true
+  } catch (error) {
+    if (hasCode(error, 'ERR_IN_USE')) return false
+    throw error
+  }
+}
+
+/** Removes the folder of a subject's holds when none is left, and an image's lock file with it. */
+export async function dropHoldsFolder(paths: StorePaths, subject: string): Promise<void> {
+  try {
+    await rmdir(holdsDir(paths, subject))
+    // Whoever waits for the lock on the file we have open makes a new one: see lock.ts.
+    if (layerOfSubject(subject) !== undefined) await removeFile(join(paths.locks, subject))
+  } catch (error) {
+    // ENOTEMPTY: others hold it. ENOENT: it never had one.
+    if (!hasCode(error, 'ENOENT', 'ENOTEMPTY')) throw error
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * What a new mount of a subject is made from: the overlay that is there already, cloned, or else a new one. The
+ * kernel would let two overlays write to one upper directory (index=off), and what they leave there is undefined.
+ */
+import type { MountOptions } from '../driver/driver.ts'
+import { OverlaidError } from '../errors.ts'
+import { binding } from '../native/binding.ts'
+import { OwnedFd } from '../native/fd.ts'
+import { AT, OPEN_TREE } from '../native/flags.ts'
+import { cloneMount } from '../native/mount.ts'
+import type { StoreContext } from './context.ts'
+import { here, type Hold, isMounted, mountIDAt } from './hold.ts'
+import { cloneProblem, mountAttributes, mountOptions, type MountRequest, shareProblem } from './mount-request.ts'
+
+/** A mount of the subject that this process can reach. */
+export interface Base {
+  readonly mountID: string
+  /** Absent of a detached mount of this process, which `fd` leads to. */
+  readonly path?: string
+  readonly fd?: number
+  readonly options: MountOptions
+  /** Not ours: nobody of ours unmounts it. */
+  readonly borrowed: boolean
+}
+
+export interface BaseQuery {
+  /** For messages. */
+  readonly label: string
+  /** Where the driver mounts the subject. */
+  readonly merged: string
+  /** The new mount is to be the one at `merged`: then it must be the same in every option. */
+  readonly share: boolean
+  /** Nothing writes to it, so a second overlay beside one that cannot be reached does no harm. */
+  readonly isReadOnly: boolean
+}
+
+/**
+ * A mount to share or to clone; undefined when a new one is to be made.
+ * @throws ERR_IN_USE when there is one, but out of reach or with other options
+ */
+export async function findBase(
+  store: StoreContext,
+  live: readonly Hold[],
+  query: BaseQuery,
+  request: MountRequest,
+): Promise<Base | undefined> {
+  const bases = await reachable(store, live, query.merged)
+  const problems: string[] = []
+  for (const base of bases) {
+    const isSame = query.share && base.path === query.merged
+    const problem = isSame ? shareProblem(base.options, request) : cloneProblem(base.options, request)
+    if (problem === undefined) return base
+    problems.push(problem)
+  }
+  if (query.isReadOnly && !query.share) return undefined
+  if (problems.length > 0) {
+    throw new OverlaidError('ERR_IN_USE', `${query.label} is mounted already, with ${problems.join(', ')}`, {
+      hint: 'unmount it first, or ask for the options that it has',
+    })
+  }
+  if (query.isReadOnly || live.length === 0) return undefined
+  throw outOfReach(query.label, live)
+}
+
+/** The mounts that this process can reach; the one at `merged` first, also when nobody of ours made it. */
+async function reachable(store: StoreContext, live: readonly Hold[], merged: string): Promise<Base[]> {
+  const place = here()
+  const bases: Base[] = []
+  for (const { path, content } of live) {
+    const { mountID, options, borrowed } = content
+    const fd = store.mounts.get(path)?.fd
+    const isHere = content.kind !== 'namespace' && content.namespace === place.namespace
+    if (fd !== undefined) bases.push({ mountID, fd, options, borrowed: false })
+    else if (isHere && content.path !== undefined && (await isMounted(content, place))) {
+      bases.push({ mountID, path: content.path, options, borrowed })
+    }
+  }
+  bases.sort((a, b) => Number(b.path === merged) - Number(a.path === merged))
+  if (bases[0]?.path === merged) return bases
+  const foreign = await mountIDAt(merged)
+  return foreign === undefined ? bases : [{ mountID: foreign, path: merged, options: {}, borrowed: true }, ...bases]
+}
+
+function outOfReach(label: string, live: readonly Hold[]): OverlaidError {
+  const holders = live.map(({ content }) => {
+    const where = content.kind === 'detached' ? 'detached' : `at ${content.path ?? '?'} in ${content.namespace}`
+    return `process ${String(content.pid)}, ${where}`
+  })
+  return new OverlaidError('ERR_IN_USE', `${label} is mounted where this process cannot reach it`, {
+    detail: holders,
+    hint: 'one writable layer takes one overlay at a time: unmount it there, or use it there',
+  })
+}
+
+/** A detached mount: a clone of `base`, or a new one by the driver. */
+export async function openRoot(
+  store: StoreContext,
+  driverID: string,
+  base: Base | undefined,
+  request: MountRequest,
+): Promise<OwnedFd> {
+  if (base === undefined) return (await store.driver.open(driverID, mountOptions(request))).fd
+  const attributes = mountAttributes(request)
+  return base.fd === undefined ? cloneMount(base.path ?? '', attributes) : cloneDetached(base.fd, attributes)
+}
+
+async function cloneDetached(fd: number, attributes: number): Promise<OwnedFd> {
+  const root = new OwnedFd(await binding.openTree(fd, '', OPEN_TREE.OPEN_TREE_CLONE | AT.AT_EMPTY_PATH))
+  try {
+    if (attributes !== 0) await binding.mountSetattr(root.fd, '', AT.AT_EMPTY_PATH, { set: attributes })
+    return root
+  } catch (error) {
+    root.close()
+    throw error
+  }
+}

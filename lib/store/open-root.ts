@@ -1,0 +1,168 @@
+/** One open data root: what every part of the store works with. See context.ts. */
+import { readFileSync } from 'node:fs'
+import { mkdir, readFile, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Driver } from '../driver/driver.ts'
+import { hasCode, OverlaidError } from '../errors.ts'
+import { type Durability, mkdirDurable, writeFileAtomic } from '../fs/atomic.ts'
+import type { LockOptions, StoreContext } from './context.ts'
+import { isDockerdRunning } from './docker.ts'
+import { withLock } from './lock.ts'
+import type { Mount } from './mount.ts'
+import { MODES, storeFolders, storePaths, type StorePaths } from './paths.ts'
+
+/** The version of the files in `overlaid/` that this code writes. */
+const VERSION = 1
+
+export interface RootOptions {
+  readonly root: string
+  readonly driver: Driver
+  readonly durability: Durability
+  readonly readOnly: boolean
+  readonly onWarning: (message: string) => void
+}
+
+export class OpenRoot implements StoreContext {
+  readonly root: string
+  readonly paths: StorePaths
+  readonly driver: Driver
+  readonly durability: Durability
+  readonly readOnly: boolean
+  readonly mounts: Map<string, Mount> = new Map()
+  readonly #onWarning: (message: string) => void
+  #prepared: Promise<void> | undefined
+  #closed = false
+
+  constructor({ root, driver, durability, readOnly, onWarning }: RootOptions) {
+    this.root = root
+    this.paths = storePaths(root, driver.name)
+    this.driver = driver
+    this.durability = durability
+    this.readOnly = readOnly
+    this.#onWarning = onWarning
+  }
+
+  warn(message: string): void {
+    this.#onWarning(message)
+  }
+
+  expectOpen(): void {
+    if (this.#closed) throw new OverlaidError('ERR_STORE_CLOSED', 'this store object was closed')
+  }
+
+  prepare(): Promise<void> {
+    this.expectOpen()
+    if (this.readOnly) {
+      throw new OverlaidError('ERR_INVALID_ARGUMENT', 'this store was opened to be read only')
+    }
+    this.#prepared ??= this.#prepare().catch((error: unknown) => {
+      this.#prepared = undefined
+      throw error
+    })
+    return this.#prepared
+  }
+
+  /** What refuses comes first, so that nothing is written to a root that cannot be a store. */
+  async #prepare(): Promise<void> {
+    await requirePrivilege()
+    await this.refuseBesideDockerd()
+    await mkdir(dirname(this.root), { recursive: true })
+    await this.driver.prepare()
+    for (const [path, mode] of storeFolders(this.paths)) {
+      await mkdirDurable(path, { mode, durability: this.durability })
+    }
+    const version = await readVersion(this.paths)
+    if (version !== undefined) return
+    const options = { mode: MODES.privateFile, durability: this.durability }
+    await writeFileAtomic(this.paths.version, `${String(VERSION)}\n`, options)
+  }
+
+  async refuseBesideDockerd(): Promise<void> {
+    if (!(await isDockerdRunning(this.root))) return
+    throw new OverlaidError('ERR_STORE_LOCKED', `a dockerd runs on ${this.root}: it can only be read`, {
+      path: this.root,
+      hint: 'stop that dockerd first; it keeps counts in memory that a change from outside would make wrong',
+    })
+  }
+
+  async locked<T>(work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
+    await this.prepare()
+    const guarded = async () => {
+      if (options.besideDockerd !== true) await this.refuseBesideDockerd()
+      return work()
+    }
+    return withLock(this.paths.lock, guarded, options.signal)
+  }
+
+  /** Undoes the mounts that are still open through this object. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    const failures: unknown[] = []
+    for (const mount of this.mounts.values()) {
+      // One that is busy must not keep the others: all are tried.
+      await mount[Symbol.asyncDispose]().catch((error: unknown) => failures.push(error))
+    }
+    if (failures.length > 1) throw new AggregateError(failures, 'mounts of this store could not be undone')
+    if (failures.length === 1) throw failures[0]
+  }
+}
+
+/** @throws ERR_STORE_VERSION when a newer overlaid wrote the root */
+export async function checkVersion(root: string): Promise<void> {
+  await readVersion({ version: join(root, 'overlaid/version') })
+}
+
+async function readVersion({ version: path }: Pick<StorePaths, 'version'>): Promise<number | undefined> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    // EACCES: whoever may not look in there writes nothing either.
+    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined
+    throw error
+  }
+  const version = Number(text.trim())
+  if (Number.isInteger(version) && version >= 1 && version <= VERSION) return version
+  throw new OverlaidError('ERR_STORE_VERSION', `the store's version is ${JSON.stringify(text.trim())}`, {
+    path,
+    hint: `this overlaid reads up to version ${String(VERSION)}: use the one that wrote it, or a later one`,
+  })
+}
+
+/** What writing to a store takes, by the capability's bit in capability.h. */
+const CAPABILITIES = {
+  CAP_CHOWN: 0,
+  CAP_DAC_OVERRIDE: 1,
+  CAP_FOWNER: 3,
+  CAP_FSETID: 4,
+  CAP_SYS_ADMIN: 21,
+  CAP_MKNOD: 27,
+  CAP_SETFCAP: 31,
+} as const
+
+/** @throws ERR_NO_PRIVILEGE naming the capabilities that are missing */
+async function requirePrivilege(): Promise<void> {
+  const status = readFileSync('/proc/self/status', 'latin1')
+  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
+  const missing = Object.entries(CAPABILITIES).flatMap(([name, bit]) =>
+    (effective & (1n << BigInt(bit))) === 0n ? [name] : [],
+  )
+  if (missing.length === 0) return
+  throw new OverlaidError('ERR_NO_PRIVILEGE', `writing to a store needs ${missing.join(', ')}`, {
+    hint: 'mounts, device nodes, owners and trusted xattrs take root: run it as root, or open the store read-only',
+  })
+}
+
+/** @throws ERR_INVALID_ARGUMENT when there is no folder at `root` to read */
+export async function expectFolder(root: string): Promise<void> {
+  try {
+    if ((await stat(root)).isDirectory()) return
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'ENOTDIR')) throw error
+  }
+  throw new OverlaidError('ERR_INVALID_ARGUMENT', `there is no data root at ${root}`, {
+    path: root,
+    hint: 'it is made by the first load; another place is named by --root or OVERLAID_ROOT',
+  })
+}
