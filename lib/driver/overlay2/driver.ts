@@ -17,7 +17,7 @@
  * The parts: layout.ts draws the home; stage.ts has the commit protocol; mounts.ts counts mounts and mount.ts makes
  * them; diff.ts and changes.ts read an upper directory; check.ts finds what is broken or left over.
  */
-import { lstat, readdir, unlink } from 'node:fs/promises'
+import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type Durability, fsyncDir, mkdirDurable, mkdirsDurable } from '../../fs/atomic.ts'
@@ -41,13 +41,13 @@ import { diffSources } from './diff.ts'
 import type { Home } from './home.ts'
 import { LayerFiles } from './files.ts'
 import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES, STAGING_DIR, TRASH_DIR } from './layout.ts'
-import { findIDOfLink, idOfLink, readLower, readText } from './links.ts'
+import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readText } from './links.ts'
 import { Mounts } from './mounts.ts'
 import { applyTo, settleIn, stageLayer } from './stage.ts'
 import { verifySupport } from './support.ts'
 import { diskUsageOf, emptyTrash, moveToTrash } from './trash.ts'
 import { sizeOfDiff, UpperReader } from './upper-reader.ts'
-import { detached, notFound, openParentView } from './view.ts'
+import { detached, openParentView } from './view.ts'
 
 export interface Overlay2Options {
   readonly durability: Durability
@@ -108,16 +108,16 @@ export class Overlay2Driver implements Driver {
   }
 
   async exists(id: string): Promise<boolean> {
-    return await isDirectory(folderOf(this.home, id).dir)
+    return await layerExists(this.home, id)
   }
 
   async parent(id: string): Promise<string | undefined> {
-    const [first] = await readLower(await this.#folder(id))
+    const [first] = await readLower(await existingFolder(this.home, id))
     return first === undefined ? undefined : await idOfLink(this.home, first)
   }
 
   async get(id: string, options: MountOptions = {}): Promise<string> {
-    await this.#folder(id)
+    await existingFolder(this.home, id)
     return await this.#mounts.get(id, options)
   }
 
@@ -126,7 +126,7 @@ export class Overlay2Driver implements Driver {
   }
 
   async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
-    return detached(await this.#mounts.open(id, await this.#folder(id), options))
+    return detached(await this.#mounts.open(id, await existingFolder(this.home, id), options))
   }
 
   async remove(id: string): Promise<void> {
@@ -183,16 +183,16 @@ export class Overlay2Driver implements Driver {
   }
 
   async diskUsage(id: string): Promise<number> {
-    return await diskUsageOf((await this.#folder(id)).diff)
+    return await diskUsageOf((await existingFolder(this.home, id)).diff)
   }
 
   async openFiles(id: string): Promise<FileGetter> {
-    await this.#folder(id)
+    await existingFolder(this.home, id)
     return new LayerFiles(this.home, id)
   }
 
   async metadata(id: string): Promise<LayerPaths> {
-    const folder = await this.#folder(id)
+    const folder = await existingFolder(this.home, id)
     const ids = await Promise.all((await readLower(folder)).map((link) => idOfLink(this.home, link)))
     return {
       lowerdir: ids.map((lower) => folderOf(this.home, lower).diff),
@@ -231,16 +231,9 @@ export class Overlay2Driver implements Driver {
     await this.#mounts.unmountAll()
   }
 
-  /** The folder of a layer that is there. @throws ERR_LAYER_NOT_FOUND */
-  async #folder(id: string): Promise<LayerFolder> {
-    const folder = folderOf(this.home, id)
-    if (!(await isDirectory(folder.dir))) throw notFound(id)
-    return folder
-  }
-
   /** The folder of a layer whose parent is this one. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
   async #child(id: string, parent: string | undefined): Promise<LayerFolder> {
-    const folder = await this.#folder(id)
+    const folder = await existingFolder(this.home, id)
     const actual = await this.parent(id)
     if (actual === parent) return folder
     const text = `the parent of ${id} is ${actual ?? 'none'}, not ${parent ?? 'none'}`
@@ -248,14 +241,5 @@ export class Overlay2Driver implements Driver {
       'ERR_INVALID_ARGUMENT',
       `${text}: an upper directory is a diff against its own parent`,
     )
-  }
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await lstat(path)).isDirectory()
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
-    throw error
   }
 }

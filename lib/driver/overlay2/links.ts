@@ -1,9 +1,17 @@
 /** The chain of a layer: its `link`, its `lower`, and the short names in l/ that they go by. */
 import { randomBytes } from 'node:crypto'
-import { readFile, readlink, symlink } from 'node:fs/promises'
+import { lstat, readFile, readlink, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { type LayerFolder, idOfLinkTarget, isLinkName, LINK_DIR, linkTarget, parseLower } from './layout.ts'
+import {
+  folderOf,
+  type LayerFolder,
+  idOfLinkTarget,
+  isLinkName,
+  LINK_DIR,
+  linkTarget,
+  parseLower,
+} from './layout.ts'
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
 const LINK_LENGTH = 26
@@ -11,6 +19,22 @@ const LINK_LENGTH = 26
 /** A new name for l/: 130 random bits, five a character. */
 export function newLinkName(): string {
   return Array.from(randomBytes(LINK_LENGTH), (byte) => ALPHABET[byte % ALPHABET.length]).join('')
+}
+
+/** Whether there is a layer `id`. @throws ERR_INVALID_ARGUMENT */
+export async function layerExists(home: string, id: string): Promise<boolean> {
+  try {
+    return (await lstat(folderOf(home, id).dir)).isDirectory()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+/** The folder of a layer that is there. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
+export async function existingFolder(home: string, id: string): Promise<LayerFolder> {
+  if (await layerExists(home, id)) return folderOf(home, id)
+  throw new OverlaidError('ERR_LAYER_NOT_FOUND', `there is no layer ${id}`)
 }
 
 /** The layer's name in l/. @throws ERR_DAMAGED where `link` is missing or is not one */

@@ -10,7 +10,7 @@
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
 import { constants, openSync } from 'node:fs'
-import { rename, stat, unlink } from 'node:fs/promises'
+import { rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { fsyncDir, mkdirDurable, writeFileAtomic } from '../../fs/atomic.ts'
@@ -21,7 +21,7 @@ import type { ApplyOptions, StagedLayer } from '../driver.ts'
 import { type ApplyNotes, applyLayer } from './apply.ts'
 import { type Home, XATTR_PREFIX } from './home.ts'
 import { folderOf, formatLower, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
-import { makeLink, newLinkName, readLink, readLower } from './links.ts'
+import { existingFolder, layerExists, makeLink, newLinkName, readLink, readLower, readText } from './links.ts'
 import { MAX_LOWERS } from './options.ts'
 import { settleLayer } from './settle.ts'
 import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
@@ -81,10 +81,11 @@ export class Staged implements StagedLayer {
 
   async commit(id: string, parent: string | undefined): Promise<void> {
     const target = folderOf(this.#home.path, id)
-    if (await exists(target.dir)) throw alreadyThere(id)
+    if (await layerExists(this.#home.path, id)) throw alreadyThere(id)
+    const below = parent === undefined ? undefined : await existingFolder(this.#home.path, parent)
     await this.settle(parent)
     const link = newLinkName()
-    await this.#writeMetadata(link, parent === undefined ? undefined : folderOf(this.#home.path, parent))
+    await this.#writeMetadata(link, below)
     await this.#publish(id, link, target)
     await this.#finish()
   }
@@ -208,7 +209,7 @@ async function lowerOver(parent: LayerFolder): Promise<string> {
 
 /** From now on a mount of `parent` by itself is read-only: a child's view must not change. */
 async function markCommitted(parent: LayerFolder, { durability }: Home): Promise<void> {
-  if (await exists(parent.committed)) return
+  if ((await readText(parent.committed)) !== undefined) return
   await writeFileAtomic(parent.committed, '', { mode: MODES.committed, durability })
 }
 
@@ -224,14 +225,4 @@ async function renameInto(from: string, to: string, id: string): Promise<void> {
 
 function alreadyThere(id: string): OverlaidError {
   return new OverlaidError('ERR_ALREADY_EXISTS', `there is a layer ${id} already`)
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path)
-    return true
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
 }

@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto'
 import { constants, openSync } from 'node:fs'
 import { readdir, rename } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { walk } from '../../fs/walk.ts'
-import { AT_FDCWD, binding } from '../../native/binding.ts'
+import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { TRASH_DIR } from './layout.ts'
 
@@ -38,7 +38,14 @@ export async function emptyTrash(home: string): Promise<number> {
 /** Deletes a tree and returns its bytes on disk; none for one that is gone already. */
 export async function deleteTree(path: string): Promise<number> {
   const bytes = await diskUsageOf(path)
-  await binding.removeTree(AT_FDCWD, path)
+  // Relative to its folder: removeTree enters no other mount, and on the way here there may be some.
+  const folder = openTree(dirname(path))
+  if (folder === undefined) return 0
+  try {
+    await binding.removeTree(folder.fd, basename(path))
+  } finally {
+    folder.close()
+  }
   return bytes
 }
 

@@ -1,16 +1,10 @@
 /** A layer's merged content to read from: detached, read-only, gone when it is closed. */
-import { OverlaidError } from '../../errors.ts'
 import type { OwnedFd } from '../../native/fd.ts'
 import type { DetachedMount } from '../driver.ts'
 import { type Features, readFeatures } from './features.ts'
-import { folderOf, type LayerFolder, LINK_DIR } from './layout.ts'
-import { readLower } from './links.ts'
+import { folderOf, LINK_DIR } from './layout.ts'
+import { existingFolder, readLower } from './links.ts'
 import { mountOverlay } from './mount.ts'
-
-/** The layers of `id` as lowers, itself first, relative to the home. */
-export async function lowersOf(folder: LayerFolder, id: string): Promise<string[]> {
-  return [`${id}/diff`, ...lowerLinks(await readLower(folder))]
-}
 
 /** Link names as paths relative to the home. */
 export function lowerLinks(names: readonly string[]): string[] {
@@ -19,8 +13,8 @@ export function lowerLinks(names: readonly string[]): string[] {
 
 /** Mounts `id` and its parents as lowers only. @throws ERR_LAYER_NOT_FOUND, ERR_DAMAGED */
 export async function openView(home: string, id: string): Promise<DetachedMount> {
-  const folder = folderOf(home, id)
-  const lowers = await lowersOf(folder, id)
+  const folder = await existingFolder(home, id)
+  const lowers = [`${id}/diff`, ...lowerLinks(await readLower(folder))]
   return await mountView(home, lowers, await readFeatures(folder))
 }
 
@@ -42,8 +36,4 @@ export function detached(fd: OwnedFd): DetachedMount {
     // The last descriptor's close is the unmount, which may take its time.
     [Symbol.asyncDispose]: () => fd.closeAsync(),
   }
-}
-
-export function notFound(id: string): OverlaidError {
-  return new OverlaidError('ERR_LAYER_NOT_FOUND', `there is no layer ${id}`)
 }
