@@ -14,59 +14,57 @@ export const EXIT = {
   damaged: 6,
 } as const
 
-interface CodeFacts {
-  readonly exit: number
-  readonly meaning: string
-}
-
-/** Domain codes, grouped by when one can meet them. A system call's failure carries its errno name instead. */
+/**
+ * Domain codes, grouped by when one can meet them; `exit` is a key of {@link EXIT}. A system call's failure carries
+ * its errno name instead.
+ */
 export const CODES = {
   // Naming things
-  ERR_INVALID_ARGUMENT: { exit: EXIT.usage, meaning: 'an argument or option has no meaning here' },
-  ERR_INVALID_REFERENCE: { exit: EXIT.usage, meaning: 'not a well-formed image reference, id or digest' },
-  ERR_IMAGE_NOT_FOUND: { exit: EXIT.notFound, meaning: 'no image has this reference or id' },
-  ERR_LAYER_NOT_FOUND: { exit: EXIT.notFound, meaning: 'no layer has this chainID or cacheID' },
-  ERR_CONTAINER_NOT_FOUND: { exit: EXIT.notFound, meaning: 'no container has this name or id' },
-  ERR_MOUNT_NOT_FOUND: { exit: EXIT.notFound, meaning: 'nothing is mounted there that overlaid made' },
-  ERR_AMBIGUOUS_ID: { exit: EXIT.usage, meaning: 'a shortened id matches more than one object' },
+  ERR_INVALID_ARGUMENT: { exit: 'usage', meaning: 'an argument or option has no meaning here' },
+  ERR_INVALID_REFERENCE: { exit: 'usage', meaning: 'not a well-formed image reference, id or digest' },
+  ERR_IMAGE_NOT_FOUND: { exit: 'notFound', meaning: 'no image has this reference or id' },
+  ERR_LAYER_NOT_FOUND: { exit: 'notFound', meaning: 'no layer has this chainID or cacheID' },
+  ERR_CONTAINER_NOT_FOUND: { exit: 'notFound', meaning: 'no container has this name or id' },
+  ERR_MOUNT_NOT_FOUND: { exit: 'notFound', meaning: 'nothing is mounted there that overlaid made' },
+  ERR_AMBIGUOUS_ID: { exit: 'usage', meaning: 'a shortened id matches more than one object' },
 
   // Using the store
-  ERR_IN_USE: { exit: EXIT.inUse, meaning: 'a container, image, layer or mount still needs it' },
-  ERR_ALREADY_EXISTS: { exit: EXIT.inUse, meaning: 'the name is taken' },
-  ERR_STORE_LOCKED: { exit: EXIT.inUse, meaning: 'a running dockerd or another process holds the data root' },
-  ERR_STORE_VERSION: { exit: EXIT.unsupported, meaning: 'the store was written by a newer overlaid' },
-  ERR_STORE_CLOSED: { exit: EXIT.failed, meaning: 'the store object was used after close()' },
-  ERR_DRIVER_MISMATCH: { exit: EXIT.unsupported, meaning: 'the data root belongs to another storage driver' },
+  ERR_IN_USE: { exit: 'inUse', meaning: 'a container, image, layer or mount still needs it' },
+  ERR_ALREADY_EXISTS: { exit: 'inUse', meaning: 'the name is taken' },
+  ERR_STORE_LOCKED: { exit: 'inUse', meaning: 'a running dockerd or another process holds the data root' },
+  ERR_STORE_VERSION: { exit: 'unsupported', meaning: 'the store was written by a newer overlaid' },
+  ERR_STORE_CLOSED: { exit: 'failed', meaning: 'the store object was used after close()' },
+  ERR_DRIVER_MISMATCH: { exit: 'unsupported', meaning: 'the data root belongs to another storage driver' },
 
   // What this machine can do
-  ERR_UNSUPPORTED_KERNEL: { exit: EXIT.unsupported, meaning: 'the running kernel lacks a needed feature' },
-  ERR_UNSUPPORTED_FS: { exit: EXIT.unsupported, meaning: 'the backing file system cannot carry the driver' },
-  ERR_UNSUPPORTED_PLATFORM: { exit: EXIT.unsupported, meaning: 'the image is for other platforms only' },
-  ERR_NO_PRIVILEGE: { exit: EXIT.unsupported, meaning: 'the process lacks a privilege, the message says which' },
-  ERR_NO_BINDING: { exit: EXIT.unsupported, meaning: 'the native addon could not be loaded' },
-  ERR_CHAIN_TOO_DEEP: { exit: EXIT.unsupported, meaning: 'more layers than the kernel or the driver can stack' },
+  ERR_UNSUPPORTED_KERNEL: { exit: 'unsupported', meaning: 'the running kernel lacks a needed feature' },
+  ERR_UNSUPPORTED_FS: { exit: 'unsupported', meaning: 'the backing file system cannot carry the driver' },
+  ERR_UNSUPPORTED_PLATFORM: { exit: 'unsupported', meaning: 'the image is for other platforms only' },
+  ERR_NO_PRIVILEGE: { exit: 'unsupported', meaning: 'the process lacks a privilege, the message says which' },
+  ERR_NO_BINDING: { exit: 'unsupported', meaning: 'the native addon could not be loaded' },
+  ERR_CHAIN_TOO_DEEP: { exit: 'unsupported', meaning: 'more layers than the kernel or the driver can stack' },
   ERR_MOUNT_MISMATCH: {
-    exit: EXIT.failed,
+    exit: 'failed',
     meaning: 'the kernel mounted something other than what was asked; it was unmounted again',
   },
 
   // Input that is wrong
-  ERR_BAD_TAR: { exit: EXIT.damaged, meaning: 'the archive is truncated, corrupt or not a tar' },
-  ERR_BAD_COMPRESSION: { exit: EXIT.damaged, meaning: 'the compressed stream is truncated or corrupt' },
-  ERR_UNSAFE_PATH: { exit: EXIT.damaged, meaning: 'an archive entry reaches outside its layer' },
-  ERR_LIMIT_EXCEEDED: { exit: EXIT.damaged, meaning: 'an archive passes a size, count or depth limit' },
-  ERR_BAD_MANIFEST: { exit: EXIT.damaged, meaning: 'a manifest, index or image config does not have its form' },
-  ERR_UNSUPPORTED_MEDIA_TYPE: { exit: EXIT.damaged, meaning: 'a media type this version does not read' },
-  ERR_DIGEST_MISMATCH: { exit: EXIT.damaged, meaning: 'bytes do not have the digest they are named by' },
-  ERR_SIZE_MISMATCH: { exit: EXIT.damaged, meaning: 'bytes do not have the size they are described by' },
+  ERR_BAD_TAR: { exit: 'damaged', meaning: 'the archive is truncated, corrupt or not a tar' },
+  ERR_BAD_COMPRESSION: { exit: 'damaged', meaning: 'the compressed stream is truncated or corrupt' },
+  ERR_UNSAFE_PATH: { exit: 'damaged', meaning: 'an archive entry reaches outside its layer' },
+  ERR_LIMIT_EXCEEDED: { exit: 'damaged', meaning: 'an archive passes a size, count or depth limit' },
+  ERR_BAD_MANIFEST: { exit: 'damaged', meaning: 'a manifest, index or image config does not have its form' },
+  ERR_UNSUPPORTED_MEDIA_TYPE: { exit: 'damaged', meaning: 'a media type this version does not read' },
+  ERR_DIGEST_MISMATCH: { exit: 'damaged', meaning: 'bytes do not have the digest they are named by' },
+  ERR_SIZE_MISMATCH: { exit: 'damaged', meaning: 'bytes do not have the size they are described by' },
 
   // State that is wrong
   ERR_VOLATILE_LOST: {
-    exit: EXIT.damaged,
+    exit: 'damaged',
     meaning: 'a volatile mount did not survive a restart of the machine: its content may be incomplete',
   },
-  ERR_DAMAGED: { exit: EXIT.damaged, meaning: 'the store is damaged here; `overlaid check` tells more' },
-} as const satisfies Record<string, CodeFacts>
+  ERR_DAMAGED: { exit: 'damaged', meaning: 'the store is damaged here; `overlaid check` tells more' },
+} as const
 
 export type ErrorCode = keyof typeof CODES
 
@@ -80,7 +78,8 @@ export interface ErrorFacts {
   readonly cause?: unknown
 }
 
-const brand = Symbol.for('overlaid.error')
+/** Marks errors of whichever copy of the package; defined unenumerable, so that no printer shows it. */
+const brand: symbol = Symbol.for('overlaid.error')
 
 /** An error that overlaid itself found. `code` is a key of {@link CODES}. */
 export class OverlaidError extends Error {
@@ -90,7 +89,6 @@ export class OverlaidError extends Error {
   declare readonly dest?: string
   declare readonly hint?: string
   declare readonly detail?: readonly string[]
-  readonly [brand] = true
 
   constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause })
@@ -121,7 +119,6 @@ export class SyscallError extends Error {
   declare readonly flags?: readonly string[]
   declare readonly detail?: readonly string[]
   declare readonly hint?: string
-  readonly [brand] = true
 
   constructor(message: string, facts: SyscallFacts) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause })
@@ -134,6 +131,8 @@ export class SyscallError extends Error {
 }
 
 function assignFacts(target: object, facts: ErrorFacts): void {
+  Object.defineProperty(target, brand, { value: true })
+  Object.defineProperty(target, brand, { value: true })
   for (const key of ['path', 'dest', 'hint', 'detail'] as const) {
     if (facts[key] !== undefined) Object.assign(target, { [key]: facts[key] })
   }
@@ -146,15 +145,24 @@ export function isOverlaidError(error: unknown): error is OverlaidError | Syscal
 
 /** Whether `error` carries this code: a key of {@link CODES} or an errno name such as `ENOENT`. */
 export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
-  return typeof error === 'object' && error !== null && codes.includes((error as { code?: string }).code ?? '')
+  return (
+    typeof error === 'object' && error !== null && codes.includes((error as { code?: string }).code ?? '')
+  )
 }
 
 /** errno names that say "this machine can't" rather than "this operation failed". */
-const MACHINE_ERRNOS: ReadonlySet<string> = new Set(['EPERM', 'EACCES', 'ENOSYS', 'ENODEV', 'EOPNOTSUPP', 'ENOTSUP'])
+const MACHINE_ERRNOS: ReadonlySet<string> = new Set([
+  'EPERM',
+  'EACCES',
+  'ENOSYS',
+  'ENODEV',
+  'EOPNOTSUPP',
+  'ENOTSUP',
+])
 
 /** The command's exit status for `error`. */
 export function exitStatus(error: unknown): number {
   const code = (error as { code?: string } | null)?.code ?? ''
-  if (code in CODES) return CODES[code as ErrorCode].exit
+  if (code in CODES) return EXIT[CODES[code as ErrorCode].exit]
   return MACHINE_ERRNOS.has(code) ? EXIT.unsupported : EXIT.failed
 }
