@@ -132,7 +132,6 @@ export class SyscallError extends Error {
 
 function assignFacts(target: object, facts: ErrorFacts): void {
   Object.defineProperty(target, brand, { value: true })
-  Object.defineProperty(target, brand, { value: true })
   for (const key of ['path', 'dest', 'hint', 'detail'] as const) {
     if (facts[key] !== undefined) Object.assign(target, { [key]: facts[key] })
   }
