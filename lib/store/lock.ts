@@ -85,17 +85,19 @@ export async function withReadLock<T>(
 /** Waits for this process's earlier users of `path`; the function that is returned lets the next one in. */
 async function enter(path: string, signal?: AbortSignal): Promise<() => void> {
   const before = queues.get(path) ?? Promise.resolve()
-  let leave!: () => void
-  const mine = new Promise<void>((resolve) => (leave = resolve))
+  let done!: () => void
+  const mine = new Promise<void>((resolve) => (done = resolve))
   const tail = before.then(() => mine)
   queues.set(path, tail)
-  void tail.then(() => {
+  const leave = () => {
     if (queues.get(path) === tail) queues.delete(path)
-  })
+    done()
+  }
   try {
     await unlessAborted(before, signal)
   } catch (error) {
-    leave()
+    // Not out of turn: who comes next waits for those before us as well.
+    void before.then(leave)
     throw error
   }
   return leave
