@@ -1,5 +1,6 @@
 /** Temporary folders that go when the test does. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -10,5 +11,6 @@ export interface TempDir extends Disposable {
 /** A new empty folder below the system's temporary one, removed with all it holds when disposed. */
 export function tempDir(prefix = 'test'): TempDir {
   const path = mkdtempSync(join(tmpdir(), `overlaid-${prefix}-`))
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
+  // rm(1), since fs.rm cannot remove what lies deeper than PATH_MAX.
+  return { path, [Symbol.dispose]: () => void execFileSync('rm', ['-rf', '--', path]) }
 }
