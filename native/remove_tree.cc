@@ -96,8 +96,7 @@ class Remover {
                                   : openat(here_.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     const std::string name = std::move(levels_.back().name);
     levels_.pop_back();
-    // AT_FDCWD cannot be duplicated, and needs not be.
-    if (!parent && !(levels_.empty() && dirfd_ == AT_FDCWD)) return Failure("openat", name);
+    if (!parent) return Failure("openat", name);
     if (!levels_.empty()) {
       struct stat stat{};
       if (fstat(parent.get(), &stat) != 0) return Failure("fstat", name);
@@ -118,20 +117,37 @@ class Remover {
   std::vector<Level> levels_;
 };
 
+// The last component of `path` and the directory that it is in.
+Result<std::pair<Fd, std::string>> SplitLast(int dirfd, const std::string& path) {
+  const size_t end = path.find_last_not_of('/');
+  const size_t slash = end == std::string::npos ? end : path.rfind('/', end);
+  const size_t start = slash == std::string::npos ? 0 : slash + 1;
+  const std::string name = end == std::string::npos ? "" : path.substr(start, end + 1 - start);
+  if (name.empty() || name == "." || name == "..") {
+    return SysError{.code = EINVAL, .syscall = "unlinkat", .path = path};
+  }
+  const std::string folder = start == 0 ? "." : path.substr(0, start);
+  Fd parent(openat(dirfd, folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!parent && errno != ENOENT) return SysError{.code = errno, .syscall = "openat", .path = folder};
+  return std::make_pair(std::move(parent), name);
+}
+
 }  // namespace
 
-Status RemoveTree(int dirfd, const std::string& name) {
+Status RemoveTree(int dirfd, const std::string& path) {
+  auto split = SplitLast(dirfd, path);
+  if (!split) return split.error();
+  const auto& [parent, name] = *split;
+  // Nothing is where nothing is.
+  if (!parent) return Done{};
   // The common case of a batch: a single file.
-  if (unlinkat(dirfd, name.c_str(), 0) == 0 || errno == ENOENT) return Done{};
-  if (errno != EISDIR && errno != EPERM) {
-    return SysError{.code = errno, .syscall = "unlinkat", .path = name};
-  }
-  const int code = errno;
+  if (unlinkat(parent.get(), name.c_str(), 0) == 0 || errno == ENOENT) return Done{};
+  const SysError error{.code = errno, .syscall = "unlinkat", .path = path};
+  if (error.code != EISDIR && error.code != EPERM) return error;
   struct stat stat{};
-  if (fstatat(dirfd, name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(stat.st_mode)) {
-    return SysError{.code = code, .syscall = "unlinkat", .path = name};
-  }
-  return Remover(dirfd, name).Run();
+  const bool found = fstatat(parent.get(), name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) == 0;
+  if (found && !S_ISDIR(stat.st_mode)) return error;
+  return Remover(parent.get(), name).Run();
 }
 
 }  // namespace overlaid

@@ -45,6 +45,9 @@ int Openat2Retrying(int dirfd, const char* path, const sys::OpenHow& how) {
   return fd;
 }
 
+// openat2 refuses a mode that would not be used. O_TMPFILE has O_DIRECTORY's bit in it.
+bool TakesMode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
+
 int FailWith(int code) {
   errno = code;
   return -1;
@@ -82,7 +85,7 @@ class Walk {
       }
       Fd entry(openat(here(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
       if (!entry && !(last && errno == ENOENT && (flags & O_CREAT) != 0)) return -1;
-      const int step = Step(std::move(entry), name, last, flags);
+      const int step = Step(std::move(entry), last, flags);
       if (step < 0) return -1;
       if (step == kOpenHere) return openat(here(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, mode);
     }
@@ -97,7 +100,7 @@ class Walk {
   int here() const { return passed_.empty() ? root_fd_ : passed_.back().get(); }
 
   // What to do at `entry`: walk into a directory or a link, or open it because it is the last.
-  int Step(Fd entry, const std::string& name, bool last, int flags) {
+  int Step(Fd entry, bool last, int flags) {
     if (!entry) return kOpenHere;
     sys::Statx stat{};
     if (StatAt(entry.get(), "", AT_EMPTY_PATH, &stat) != 0) return -1;
@@ -106,7 +109,6 @@ class Walk {
     if (S_ISLNK(stat.mode) && !(last && keeps_link)) return Follow(entry);
     if (last) return kOpenHere;
     if (!S_ISDIR(stat.mode)) return FailWith(ENOTDIR);
-    static_cast<void>(name);
     passed_.push_back(std::move(entry));
     return kWalkOn;
   }
@@ -155,7 +157,7 @@ int OpenInRoot(int root_fd, const std::string& path, int flags, unsigned mode) {
   if (UsesOpenat2()) {
     const sys::OpenHow how{
         .flags = static_cast<uint64_t>(flags | O_CLOEXEC),
-        .mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0,
+        .mode = TakesMode(flags) ? mode : 0,
         .resolve = sys::kResolveInRoot | sys::kResolveNoMagiclinks | sys::kResolveNoXdev};
     const int fd = Openat2Retrying(root_fd, path.c_str(), how);
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM) || !Openat2Blocked(root_fd)) return fd;

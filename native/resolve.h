@@ -14,7 +14,8 @@ namespace overlaid {
 // the kernel has it not, or a seccomp filter forbids it, component by component. Returns -1 and errno.
 int OpenInRoot(int root_fd, const std::string& path, int flags, unsigned mode);
 
-// Opens the directory `name` in `dirfd` for reading, not following a link and not entering another mount (EXDEV).
+// Opens the directory `name`, a single component, in `dirfd` for reading: follows no link, enters no other mount
+// (EXDEV).
 int OpenChildDirectory(int dirfd, const char* name);
 
 // The component-by-component way; OpenInRoot's fallback.
