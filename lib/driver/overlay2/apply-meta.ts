@@ -1,0 +1,59 @@
+/** A member's metadata as the operations of the binding take it. */
+import { type FileOp, type OpMeta } from '../../native/binding.ts'
+import { S } from '../../native/flags.ts'
+import type { EntryType, TarHeader } from '../../tar/entry.ts'
+
+type OpXattr = NonNullable<OpMeta['xattrs']>[number]
+
+const TYPE_BITS: Readonly<Partial<Record<EntryType, number>>> = {
+  file: S.S_IFREG,
+  dir: S.S_IFDIR,
+  symlink: S.S_IFLNK,
+  char: S.S_IFCHR,
+  block: S.S_IFBLK,
+  fifo: S.S_IFIFO,
+}
+
+/** Would be inherited by everything made in the folder: set last, with the folder's times. */
+const DEFAULT_ACL = 'system.posix_acl_default'
+
+/** Owner, attributes, mode and times that the archive gives. */
+export function metaOf(header: TarHeader): OpMeta {
+  const { mode, uid, gid, mtimeSec, mtimeNsec } = header
+  const xattrs = xattrsOf(header).filter(({ name }) => name !== DEFAULT_ACL)
+  return {
+    mode: (TYPE_BITS[header.type] ?? 0) | mode,
+    uid,
+    gid,
+    mtimeSec,
+    mtimeNsec,
+    ...(xattrs.length > 0 && { xattrs }),
+  }
+}
+
+/** What a folder gets when nothing is put into it any more. */
+export function lastMetaOf(path: Buffer, header: TarHeader): FileOp {
+  const { mtimeSec, mtimeNsec } = header
+  const xattrs = xattrsOf(header).filter(({ name }) => name === DEFAULT_ACL)
+  return { op: 'meta', path, mtimeSec, mtimeNsec, ...(xattrs.length > 0 && { xattrs }) }
+}
+
+/**
+ * Attributes that are not unpacked: overlayfs' own, by which a layer could steer the mount it becomes part of
+ * (hide or expose files of other layers), and what belongs to the machine and not to the file: SELinux labels, EVM
+ * signatures over the inode's number, NFS' ACLs. umoci leaves the same out; docker sets them all.
+ */
+const FOREIGN = /^(trusted|user)\.overlay\.|^security\.(selinux|evm)$|^system\.nfs4_acl$/
+
+export function isForeignXattr(name: string): boolean {
+  return FOREIGN.test(name)
+}
+
+/** The kernel has user.* on files and directories only (xattr(7)). */
+function xattrsOf({ type, xattrs }: TarHeader): OpXattr[] {
+  if (xattrs.size === 0) return []
+  const takesUser = type === 'file' || type === 'dir'
+  return [...xattrs]
+    .filter(([name]) => !isForeignXattr(name) && (takesUser || !name.startsWith('user.')))
+    .map(([name, value]) => ({ name, value }))
+}
