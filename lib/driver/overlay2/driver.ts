@@ -22,6 +22,7 @@ import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type Durability, fsyncDir, mkdirDurable, mkdirsDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
+import { diskUsageOf } from '../../fs/usage.ts'
 import { writeTar } from '../../tar/writer.ts'
 import type {
   ApplyOptions,
@@ -45,7 +46,7 @@ import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readTex
 import { Mounts } from './mounts.ts'
 import { applyTo, settleIn, stageLayer } from './stage.ts'
 import { verifySupport } from './support.ts'
-import { diskUsageOf, emptyTrash, moveToTrash } from './trash.ts'
+import { emptyTrash, moveToTrash } from './trash.ts'
 import { sizeOfDiff, UpperReader } from './upper-reader.ts'
 import { detached, openParentView } from './view.ts'
 
