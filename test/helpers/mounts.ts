@@ -52,7 +52,10 @@ function isOurs(target: string): boolean {
   )
 }
 
-/** Registers the checks for a file's tests. `roots` are asked after each test. */
+/**
+ * Registers the checks for a file's tests; `roots` are asked after each test. vitest runs afterEach hooks in reverse:
+ * call this before the hooks that clean up, so that it looks after them.
+ */
 export function watchLeaks(roots: () => readonly string[]): void {
   let before: string[] = []
   beforeEach(() => {
