@@ -1,0 +1,49 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { missing } from '../helpers/gates.ts'
+
+/**
+ * A worker that is terminated while calls of the addon are under way must not take the process with it: without
+ * NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS (binding.gyp) a promise that is settled during the teardown aborts it.
+ * In a process of its own, since the failure is an abort.
+ */
+describe.skipIf(missing('hasBinding'))('a worker thread', () => {
+  it('can be terminated in mid-call', async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', program], { timeout: 120_000 })
+    expect(stdout.trim()).toBe('40 workers terminated')
+  }, 120_000)
+})
+
+const root = JSON.stringify(join(import.meta.dirname, '../..'))
+
+const program = `
+  const { Worker } = require('node:worker_threads')
+  const body = \`
+    const addon = require(${root} + '/node_modules/node-gyp-build')(${root})
+    const { parentPort } = require('node:worker_threads')
+    const fd = require('node:fs').openSync('/', 'r')
+    async function loop(call) { for (;;) await call().catch(() => {}) }
+    for (const call of [
+      () => addon.statfs('/'),
+      () => addon.umount2('/nowhere', 0),
+      () => addon.getdents64(fd),
+      () => addon.scandirat(-100, '/etc', { xattrs: true }),
+      () => addon.fileops(fd, [{ op: 'meta', path: Buffer.from('nowhere/x') }]),
+      () => addon.umount2In(fd, '/nowhere', 0),
+    ]) loop(call)
+    parentPort.postMessage('running')
+  \`
+  async function main() {
+    for (let i = 0; i < 40; i++) {
+      const worker = new Worker(body, { eval: true })
+      await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+      // A different moment of the loop each time.
+      for (let turn = 0; turn < i; turn++) await new Promise(setImmediate)
+      await worker.terminate()
+    }
+    console.log('40 workers terminated')
+  }
+  main()
+`
