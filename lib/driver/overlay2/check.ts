@@ -7,17 +7,17 @@
  * a layer of the store's making: BuildKit's snapshots have 25 characters and are in its own database.
  */
 import type { Stats } from 'node:fs'
-import { chmod, lstat, readdir, rename, rm, symlink, unlink } from 'node:fs/promises'
+import { chmod, lstat, readdir, rename, rm, rmdir, symlink, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { mkdirDurable, TEMP_PREFIX, writeFileAtomic } from '../../fs/atomic.ts'
 import type { DriverProblem } from '../driver.ts'
 import type { Home } from './home.ts'
 import { folderOf, formatLower, isLinkName, type LayerFolder, LINK_DIR, linkTarget, MODES } from './layout.ts'
-import { findIDOfLink, newLinkName, readText } from './links.ts'
+import { findIDOfLink, layerExists, newLinkName, readText } from './links.ts'
 import { isMountPoint } from './mounts.ts'
 import { isAbandoned, listStaging, withAbandoned } from './staging-folder.ts'
-import { PROBE_PREFIX } from './support.ts'
+import { isAbandonedProbe, PROBE_PREFIX, removeAbandonedProbe } from './probe-folder.ts'
 import { deleteTree, listTrash, moveToTrash } from './trash.ts'
 
 /** Ids that only the store gives, so that one it does not know belongs to nobody. */
@@ -35,7 +35,7 @@ export async function checkHome(
     if (referenced.has(id)) problems.push(...(await checkLayer({ home, id, referenced, names })))
     else if (STORE_ID.test(id)) problems.push(orphan(home, id, remove))
   }
-  problems.push(...(await danglingLinks(home)), ...(await leftovers(home)))
+  problems.push(...(await danglingLinks(home, names, referenced)), ...(await leftovers(home)))
   return problems
 }
 
@@ -54,7 +54,7 @@ async function checkLayer(check: LayerCheck): Promise<DriverProblem[]> {
     ...(await checkLink(check, folder)),
     ...(await checkLower(check, folder)),
     ...(await looseMode(folder.dir)),
-    ...(await staleFiles(folder)),
+    ...(await staleFiles(check.home, folder)),
   ]
 }
 
@@ -195,39 +195,50 @@ async function looseMode(path: string): Promise<DriverProblem[]> {
   ]
 }
 
-async function staleFiles(folder: LayerFolder): Promise<DriverProblem[]> {
+async function staleFiles(home: Home, folder: LayerFolder): Promise<DriverProblem[]> {
   const problems: DriverProblem[] = []
   if ((await find(folder.merged)) !== undefined && !(await isMountPoint(folder.merged))) {
     const detail = 'nothing is mounted there'
-    problems.push(rubbish('stale-merged', folder.merged, detail, () => removeEmpty(folder.merged)))
+    problems.push(rubbish('stale-merged', folder.merged, detail, () => removeMerged(home, folder.merged)))
   }
-  for (const name of await namesIn(folder.dir)) {
-    // `features` is written without the store's lock: its temporary file may be in use.
-    if (!/^\.tmp-(link|lower|committed)/.test(name)) continue
+  for (const name of (await namesIn(folder.dir)).filter((found) => found.startsWith(TEMP_PREFIX))) {
     const path = join(folder.dir, name)
     problems.push(rubbish('temp-file', path, 'a write was cut off', () => rm(path, { force: true })))
   }
   return problems
 }
 
-/** rm, not rmdir: dockerd before 19.03 kept it for good, and a stray file in it is no reason to fail. */
-async function removeEmpty(path: string): Promise<void> {
-  if (!(await isMountPoint(path))) await rm(path, { recursive: true, force: true })
+/**
+ * Only by calls that the kernel refuses for a mount point, whoever mounts there this moment. One that dockerd before
+ * 19.03 kept for good may have stray files in it: they are not of any layer.
+ */
+async function removeMerged(home: Home, path: string): Promise<void> {
+  try {
+    await rmdir(path)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'EBUSY')) return
+    if (!hasCode(error, 'ENOTEMPTY')) throw error
+    await moveToTrash(home.path, path)
+  }
 }
 
-async function danglingLinks(home: Home): Promise<DriverProblem[]> {
+async function danglingLinks(
+  home: Home,
+  names: ReadonlyMap<string, string>,
+  referenced: ReadonlyMap<string, string | undefined>,
+): Promise<DriverProblem[]> {
+  const taken = new Set(names.values())
   const problems: DriverProblem[] = []
   for (const name of await namesIn(join(home.path, LINK_DIR))) {
-    const path = join(home.path, LINK_DIR, name)
+    if (taken.has(name)) continue
     const id = isLinkName(name) ? await findIDOfLink(home.path, name) : undefined
-    const owner =
-      id === undefined ? undefined : await readText(folderOf(home.path, id).link).catch(ignoreDirectory)
-    const used = id !== undefined && (await find(folderOf(home.path, id).dir)) !== undefined
-    // A layer that has lost its `link` is told of by itself, and needs this entry to find its name again.
-    if (used && (owner === undefined || owner.trim() === name || !isLinkName(owner.trim()))) continue
-    problems.push(
-      rubbish('dangling-l-entry', path, 'no layer has this name', () => rm(path, { force: true })),
-    )
+    // A layer that has lost its folder is told of by itself; one that is not the store's and has lost its `link`
+    // needs this entry to find its name again.
+    if (id !== undefined && !names.has(id) && (referenced.has(id) || (await layerExists(home.path, id))))
+      continue
+    const path = join(home.path, LINK_DIR, name)
+    const repair = (): Promise<void> => rm(path, { recursive: true, force: true })
+    problems.push(rubbish('dangling-l-entry', path, 'no layer has this name', repair))
   }
   return problems
 }
@@ -247,9 +258,8 @@ async function leftovers(home: Home): Promise<DriverProblem[]> {
   }
   for (const name of (await namesIn(home.path)).filter((found) => found.startsWith(PROBE_PREFIX))) {
     const path = join(home.path, name)
-    problems.push(
-      rubbish('probe-folder', path, 'a probe was cut off', () => rm(path, { recursive: true, force: true })),
-    )
+    if (!(await isAbandonedProbe(path))) continue
+    problems.push(rubbish('probe-folder', path, 'a probe was cut off', () => removeAbandonedProbe(path)))
   }
   return problems
 }

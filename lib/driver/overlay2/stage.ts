@@ -13,7 +13,7 @@ import { constants, openSync } from 'node:fs'
 import { rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { fsyncDir, mkdirDurable, writeFileAtomic } from '../../fs/atomic.ts'
+import { fsyncDir, mkdirDurable, writeFileAtomic, writeNew } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
@@ -21,7 +21,7 @@ import type { ApplyOptions, StagedLayer } from '../driver.ts'
 import { type ApplyNotes, applyLayer } from './apply.ts'
 import { type Home, XATTR_PREFIX } from './home.ts'
 import { folderOf, formatLower, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
-import { existingFolder, layerExists, makeLink, newLinkName, readLink, readLower, readText } from './links.ts'
+import { existingFolder, layerExists, makeLink, newLinkName, readLink, readLower } from './links.ts'
 import { MAX_LOWERS } from './options.ts'
 import { settleLayer } from './settle.ts'
 import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
@@ -209,8 +209,13 @@ async function lowerOver(parent: LayerFolder): Promise<string> {
 
 /** From now on a mount of `parent` by itself is read-only: a child's view must not change. */
 async function markCommitted(parent: LayerFolder, { durability }: Home): Promise<void> {
-  if ((await readText(parent.committed)) !== undefined) return
-  await writeFileAtomic(parent.committed, '', { mode: MODES.committed, durability })
+  try {
+    // In place: an empty file is whole at once, and no temporary one is left in a folder that others use.
+    await writeNew(parent.committed, '', { mode: MODES.committed, durability })
+    await fsyncDir(parent.dir, { durability })
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error
+  }
 }
 
 async function renameInto(from: string, to: string, id: string): Promise<void> {

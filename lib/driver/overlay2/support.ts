@@ -2,15 +2,13 @@
  * Whether a file system can carry this driver, found out before the home is made: by what it says of itself, by the
  * types in its directories, and by an overlay that is mounted on it and used.
  */
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type Backing, describeBacking, deviceOf, hasEntryTypes, nearestExisting } from '../backing.ts'
 import { isLayerID, layerFolder } from './layout.ts'
 import { tryOverlay } from './probe.ts'
-
-/** What temporary folders of the check are called; a crash may leave one, empty but for a few small files. */
-export const PROBE_PREFIX = '.overlaid-probe-'
+import { inProbeFolder } from './probe-folder.ts'
 
 /**
  * Checks that `home` can be the driver's home. Nothing is left behind, and where a look at what is there tells,
@@ -22,38 +20,11 @@ export async function verifySupport(home: string): Promise<void> {
   if (backing.name === 'overlayfs') throw onOverlay(home)
   if (backing.dType === false || (await holdsOldFolders(home, backing)))
     throw await withoutTypes(home, backing)
-  await inProbeFolder(home, async (dir) => {
+  await inProbeFolder(nearestExisting(home), async (dir) => {
     await mkdir(join(dir, 'entry'))
     if ((await hasEntryTypes(dir)) !== true) throw await withoutTypes(home, backing)
     await tryOverlay(dir, backing)
   })
-}
-
-async function inProbeFolder(home: string, work: (dir: string) => Promise<void>): Promise<void> {
-  const dir = await makeProbeFolder(nearestExisting(home))
-  try {
-    await work(dir)
-  } finally {
-    await rm(dir, { recursive: true, force: true })
-  }
-}
-
-async function makeProbeFolder(parent: string): Promise<string> {
-  try {
-    return await mkdtemp(join(parent, PROBE_PREFIX))
-  } catch (error) {
-    if (hasCode(error, 'EACCES', 'EPERM')) {
-      throw new OverlaidError(
-        'ERR_NO_PRIVILEGE',
-        `no permission to write in ${parent}: overlay2 needs root`,
-        {
-          path: parent,
-          cause: error,
-        },
-      )
-    }
-    throw error
-  }
 }
 
 /**
