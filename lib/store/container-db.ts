@@ -132,7 +132,10 @@ export async function deleteContainer(paths: StorePaths, id: string, durability:
 }
 
 /** Our record of a container; undefined when there is none. @throws ERR_DAMAGED */
-export async function readContainerRecord(paths: StorePaths, id: string): Promise<ContainerRecord | undefined> {
+export async function readContainerRecord(
+  paths: StorePaths,
+  id: string,
+): Promise<ContainerRecord | undefined> {
   const path = containerFile(paths, id)
   let text: string
   try {

@@ -44,7 +44,9 @@ export async function listContainers(store: StoreContext): Promise<ContainerEntr
 
 async function dockerByID(store: StoreContext): Promise<Map<string, DockerContainer>> {
   const containers = await dockerContainers(store.root)
-  return new Map(containers.filter(({ driver }) => driver === store.driver.name).map((found) => [found.id, found]))
+  return new Map(
+    containers.filter(({ driver }) => driver === store.driver.name).map((found) => [found.id, found]),
+  )
 }
 
 async function entryOf(
@@ -55,7 +57,10 @@ async function entryOf(
   const { name: id, mountID } = mount
   if (!isContainerID(id) || mountID === undefined) return undefined
   try {
-    return (await ownEntry(store, { ...mount, mountID })) ?? dockerEntry(store, { ...mount, mountID }, docker.get(id))
+    return (
+      (await ownEntry(store, { ...mount, mountID })) ??
+      dockerEntry(store, { ...mount, mountID }, docker.get(id))
+    )
   } catch (error) {
     if (!hasCode(error, 'ERR_DAMAGED')) throw error
     store.warn(`container ${id} is left out: ${(error as OverlaidError).message}`)
@@ -70,7 +75,8 @@ async function ownEntry(
   const record = await readContainerRecord(paths, mount.name)
   if (record === undefined) return undefined
   const { id, name, image: imageID, imageName: image, created, config } = record
-  const readConfig = () => Promise.resolve(parseConfig(Buffer.from(config), `the config of container ${name}`))
+  const readConfig = () =>
+    Promise.resolve(parseConfig(Buffer.from(config), `the config of container ${name}`))
   return { id, name, image, imageID, created, owner: 'overlaid', mount, readConfig }
 }
 
@@ -98,7 +104,9 @@ export async function findContainer(store: StoreContext, nameOrID: string): Prom
   const matching = /^[0-9a-f]+$/.test(nameOrID) ? entries.filter(({ id }) => id.startsWith(nameOrID)) : []
   if (matching.length > 1) {
     const detail = matching.map(({ id, name }) => `${id} ${name}`)
-    throw new OverlaidError('ERR_AMBIGUOUS_ID', `${nameOrID} is the start of several containers' ids`, { detail })
+    throw new OverlaidError('ERR_AMBIGUOUS_ID', `${nameOrID} is the start of several containers' ids`, {
+      detail,
+    })
   }
   const [only] = matching
   if (only === undefined) throw noContainer(nameOrID)

@@ -17,9 +17,13 @@ import { mergedPath, withSubject } from './mounting.ts'
 export async function removeContainer(store: StoreContext, entry: ContainerEntry): Promise<void> {
   const { id, name, owner } = entry
   if (owner === 'docker') {
-    throw new OverlaidError('ERR_IN_USE', `dockerd made container ${name}: it has more of it than overlaid knows`, {
-      hint: `docker rm ${name}`,
-    })
+    throw new OverlaidError(
+      'ERR_IN_USE',
+      `dockerd made container ${name}: it has more of it than overlaid knows`,
+      {
+        hint: `docker rm ${name}`,
+      },
+    )
   }
   await store.refuseBesideDockerd()
   await withSubject(store, id, async () => {
@@ -48,7 +52,10 @@ async function endMounts(store: StoreContext, { id, name, mount }: ContainerEntr
 }
 
 /** The record first: folders that no record names are rubbish, a record without its folders would be damage. */
-async function forget({ paths, driver, durability }: StoreContext, { id, mount }: ContainerEntry): Promise<void> {
+async function forget(
+  { paths, driver, durability }: StoreContext,
+  { id, mount }: ContainerEntry,
+): Promise<void> {
   await deleteContainer(paths, id, durability)
   failpoint('container.remove.before-folders')
   await driver.remove(mount.mountID)

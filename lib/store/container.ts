@@ -162,11 +162,7 @@ export class Container {
 
   #subject(): Subject {
     const { id, name, mount } = this.#entry
-    // The container's own lock is held, and so rm waits.
-    const whileThere = async <T>(hold: () => Promise<T>) => {
-      await expectContainer(this.#store, this.#entry)
-      return hold()
-    }
-    return { name: id, label: `container ${name}`, driverID: mount.mountID, isReadOnly: false, whileThere }
+    const expect = () => expectContainer(this.#store, this.#entry)
+    return { name: id, label: `container ${name}`, driverID: mount.mountID, isReadOnly: false, expect }
   }
 }

@@ -76,7 +76,11 @@ async function expectFreeName(store: StoreContext, name: string): Promise<void> 
   throw new OverlaidError('ERR_ALREADY_EXISTS', `the name ${name} is container ${taken.id}'s`)
 }
 
-async function makeFolders(store: StoreContext, { mountID, initID }: Plan, parent: CacheID | undefined): Promise<void> {
+async function makeFolders(
+  store: StoreContext,
+  { mountID, initID }: Plan,
+  parent: CacheID | undefined,
+): Promise<void> {
   const { driver, durability } = store
   await driver.createReadWrite(initID, parent)
   failpoint('container.create.after-init')

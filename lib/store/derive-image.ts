@@ -1,6 +1,6 @@
 /** What a commit and an import share: one new layer at most, then a new image. */
 import type { ChainID, Digest } from '../oci/digest.ts'
-import { chainID, } from '../oci/chain-id.ts'
+import { chainID } from '../oci/chain-id.ts'
 import { digestOf, EMPTY_TAR_DIFF_ID } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { StoreContext } from './context.ts'

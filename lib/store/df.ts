@@ -66,9 +66,13 @@ export async function diskUsage(
     folders.set(id, await measureFolder(store, id))
   }
   const repositories = await readReferences(store.paths)
-  const images = (await readImages(store.paths)).map((image) => ({ ...image, names: namesOf(repositories, image.id) }))
+  const images = (await readImages(store.paths)).map((image) => ({
+    ...image,
+    names: namesOf(repositories, image.id),
+  }))
   const containers: MeasuredContainer[] = []
-  for (const entry of await listContainers(store)) containers.push(await measureContainer(store, entry, folders))
+  for (const entry of await listContainers(store))
+    containers.push(await measureContainer(store, entry, folders))
   return report({ folders, use: await layerUse(store), images, containers })
 }
 
@@ -112,7 +116,11 @@ function report(measured: Measured): DiskUsage {
       const users = containers.filter(({ imageID }) => imageID === id).length
       return { id, names, bytes, shared, unique: bytes - shared, containers: users }
     }),
-    perLayer: [...use.layers.keys()].map((id) => ({ chainID: id, bytes: bytesOf(id), images: imagesOf.get(id) ?? 0 })),
+    perLayer: [...use.layers.keys()].map((id) => ({
+      chainID: id,
+      bytes: bytesOf(id),
+      images: imagesOf.get(id) ?? 0,
+    })),
     perContainer: containers.map(({ id, name, bytes }) => ({ id, name, bytes })),
     reclaimable: total - weigh(kept(measured)) - weighContainers(containers.filter(({ isFree }) => !isFree)),
   }
@@ -125,9 +133,18 @@ function layerTotals(
   isShared: (id: ChainID) => boolean,
 ): DiskUsage['layers'] {
   const ids = [...use.layers.keys()]
-  const used = chainFrom(use, [...use.containers.keys(), ...use.pinned, ...containers.map(({ parent }) => parent)])
+  const used = chainFrom(use, [
+    ...use.containers.keys(),
+    ...use.pinned,
+    ...containers.map(({ parent }) => parent),
+  ])
   const unused = ids.filter((id) => !imagesOf.has(id) && !used.has(id))
-  return { count: ids.length, bytes: weigh(ids), shared: weigh(ids.filter(isShared)), reclaimable: weigh(unused) }
+  return {
+    count: ids.length,
+    bytes: weigh(ids),
+    shared: weigh(ids.filter(isShared)),
+    reclaimable: weigh(unused),
+  }
 }
 
 function containerTotals(containers: readonly MeasuredContainer[]): DiskUsage['containers'] {

@@ -27,7 +27,8 @@ export async function* exportImage(
   options: ExportOptions,
 ): AsyncGenerator<Buffer> {
   const top = chainIDs.at(-1)
-  if (top === undefined) throw new OverlaidError('ERR_INVALID_ARGUMENT', `image ${id} has no layers to export`)
+  if (top === undefined)
+    throw new OverlaidError('ERR_INVALID_ARGUMENT', `image ${id} has no layers to export`)
   yield* withLayers(store, [top], async function* () {
     const { cacheID } = await readLayer(store.paths, top)
     const view = await store.driver.open(cacheID, { readOnly: true })

@@ -19,7 +19,12 @@ export interface EndOptions {
  * again by whoever comes next.
  * @throws ERR_IN_USE while a process has files open in the mount or its working directory there
  */
-export async function endHold(paths: StorePaths, subject: string, hold: Hold, options: EndOptions): Promise<void> {
+export async function endHold(
+  paths: StorePaths,
+  subject: string,
+  hold: Hold,
+  options: EndOptions,
+): Promise<void> {
   const { content } = hold
   const others = await sharing(paths, subject, hold)
   if (content.kind !== 'detached' && !content.borrowed && !others) await undoMount(content, options)
@@ -29,7 +34,9 @@ export async function endHold(paths: StorePaths, subject: string, hold: Hold, op
 async function sharing(paths: StorePaths, subject: string, hold: Hold): Promise<boolean> {
   if (hold.content.kind !== 'merged') return false
   const holds = await readHolds(paths, subject)
-  return holds.some((other) => other.live && other.path !== hold.path && other.content.mountID === hold.content.mountID)
+  return holds.some(
+    (other) => other.live && other.path !== hold.path && other.content.mountID === hold.content.mountID,
+  )
 }
 
 /** Unmounts what the hold is about, in whichever namespace; what is not there any more is fine. */

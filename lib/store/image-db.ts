@@ -51,7 +51,15 @@ export async function readImages(
     try {
       records.push(await readImage(paths, id))
     } catch (error) {
-      if (!hasCode(error, 'ERR_IMAGE_NOT_FOUND', 'ERR_DIGEST_MISMATCH', 'ERR_BAD_MANIFEST', 'ERR_LIMIT_EXCEEDED')) {
+      if (
+        !hasCode(
+          error,
+          'ERR_IMAGE_NOT_FOUND',
+          'ERR_DIGEST_MISMATCH',
+          'ERR_BAD_MANIFEST',
+          'ERR_LIMIT_EXCEEDED',
+        )
+      ) {
         throw error
       }
       // Not found: removed since the folder was listed.
@@ -67,10 +75,18 @@ export function topChainID(config: ImageConfig): ChainID | undefined {
 }
 
 /** Writes an image's config; its id is returned. The caller holds the store lock, and its layers are there. */
-export async function writeImage(paths: StorePaths, configBytes: Buffer, durability: Durability): Promise<Digest> {
+export async function writeImage(
+  paths: StorePaths,
+  configBytes: Buffer,
+  durability: Durability,
+): Promise<Digest> {
   const id = digestOf(configBytes)
   const beforeRename = () => failpoint('image.write.before-rename')
-  await writeFileAtomic(imageFile(paths, id), configBytes, { mode: MODES.privateFile, durability, beforeRename })
+  await writeFileAtomic(imageFile(paths, id), configBytes, {
+    mode: MODES.privateFile,
+    durability,
+    beforeRename,
+  })
   return id
 }
 

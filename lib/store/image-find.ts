@@ -37,7 +37,9 @@ export async function findImageID(
   if (named !== undefined) return named
   const matching = prefix === undefined ? [] : ids.filter((id) => hexOf(id).startsWith(prefix))
   if (matching.length > 1) {
-    throw new OverlaidError('ERR_AMBIGUOUS_ID', `${text} is the start of several images' ids`, { detail: matching })
+    throw new OverlaidError('ERR_AMBIGUOUS_ID', `${text} is the start of several images' ids`, {
+      detail: matching,
+    })
   }
   if (matching[0] === undefined) throw noImage(text)
   return { id: matching[0] }

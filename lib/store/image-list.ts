@@ -12,7 +12,8 @@ import { hasCode } from '../errors.ts'
 /** All images that are whole, newest first; the others are warned of, as dockerd leaves them out. */
 export async function listImages(store: StoreContext): Promise<ImageSummary[]> {
   const { paths } = store
-  const leaveOut = (id: Digest, error: unknown) => store.warn(`image ${id} is left out: ${(error as Error).message}`)
+  const leaveOut = (id: Digest, error: unknown) =>
+    store.warn(`image ${id} is left out: ${(error as Error).message}`)
   const [images, layers, names] = [
     await readImages(paths, leaveOut),
     await readLayers(paths),

@@ -1,6 +1,5 @@
 /** Mounting images read-only, to look into them without making a container. */
 import { OverlaidError } from '../errors.ts'
-import type { ChainID } from '../oci/digest.ts'
 import type { StoreContext } from './context.ts'
 import { imageSubject } from './hold.ts'
 import type { Image, ImageMountOptions } from './image-store.ts'
@@ -9,7 +8,11 @@ import type { Mount } from './mount.ts'
 import { mountSubject, type Subject } from './mounting.ts'
 
 /** Mounts an image. @throws ERR_INVALID_ARGUMENT when it has no layers */
-export async function mountImage(store: StoreContext, image: Image, options: ImageMountOptions): Promise<Mount> {
+export async function mountImage(
+  store: StoreContext,
+  image: Image,
+  options: ImageMountOptions,
+): Promise<Mount> {
   return mountSubject(store, await subjectOf(store, image), { ...options, readOnly: true })
 }
 
@@ -19,13 +22,6 @@ export async function subjectOf(store: StoreContext, { id, names, chainIDs }: Im
   const label = `image ${names[0] ?? id}`
   if (top === undefined) throw new OverlaidError('ERR_INVALID_ARGUMENT', `${label} has no layers to mount`)
   const { cacheID: driverID } = await readLayer(store.paths, top)
-  return { name: imageSubject(top), label, driverID, isReadOnly: true, whileThere: (hold) => guarded(store, top, hold) }
-}
-
-/** Under the store lock, so that rmi and gc see either the layer gone before or the hold. */
-function guarded<T>(store: StoreContext, top: ChainID, hold: () => Promise<T>): Promise<T> {
-  return store.locked(async () => {
-    await readLayer(store.paths, top)
-    return hold()
-  })
+  const expect = async () => void (await readLayer(store.paths, top))
+  return { name: imageSubject(top), label, driverID, isReadOnly: true, expect }
 }

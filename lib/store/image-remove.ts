@@ -28,7 +28,11 @@ interface Removal {
  * Removes each of `refs`, in order; one that fails ends it, and what was done before stays done.
  * @throws ERR_IN_USE, ERR_IMAGE_NOT_FOUND, ERR_AMBIGUOUS_ID
  */
-export async function removeImages(store: StoreContext, refs: readonly string[], force: boolean): Promise<RemoveReport> {
+export async function removeImages(
+  store: StoreContext,
+  refs: readonly string[],
+  force: boolean,
+): Promise<RemoveReport> {
   const report = { untagged: [] as string[], deleted: [] as string[] }
   try {
     for (const ref of refs) {

@@ -25,7 +25,11 @@ export async function importImage(
     parent: undefined,
     name,
     unpack: () =>
-      unpackLayer(store, tar, { what, ...(limits !== undefined && { limits }), ...(signal !== undefined && { signal }) }),
+      unpackLayer(store, tar, {
+        what,
+        ...(limits !== undefined && { limits }),
+        ...(signal !== undefined && { signal }),
+      }),
     configBytes: (diffID) => importConfig({ diffID, created: new Date(), config, comment }),
     ...(signal !== undefined && { signal }),
   })

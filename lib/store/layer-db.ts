@@ -54,7 +54,8 @@ export async function findLayer(paths: StorePaths, chainID: ChainID): Promise<La
     throw new OverlaidError('ERR_DAMAGED', `layer ${chainID} lacks one of its files`, { path: dir })
   }
   // Not trimmed: moby parses the raw bytes, so what it would refuse is damage here too.
-  if (!/^\d{1,15}$/.test(size)) throw new OverlaidError('ERR_DAMAGED', `the size of ${chainID} is not a number`)
+  if (!/^\d{1,15}$/.test(size))
+    throw new OverlaidError('ERR_DAMAGED', `the size of ${chainID} is not a number`)
   return {
     chainID,
     diffID: parseDiffID(diff.trim(), 'ERR_DAMAGED'),
@@ -176,7 +177,9 @@ const TOMBSTONE = /^[0-9a-f]{64}-[0-9a-f]{64}-removing$/
 
 /** Paths of the tombstones that a removal left, or is about to finish. */
 export async function listTombstones(paths: StorePaths): Promise<string[]> {
-  return (await listFolder(paths.layers)).filter((name) => TOMBSTONE.test(name)).map((name) => join(paths.layers, name))
+  return (await listFolder(paths.layers))
+    .filter((name) => TOMBSTONE.test(name))
+    .map((name) => join(paths.layers, name))
 }
 
 /**

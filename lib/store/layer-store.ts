@@ -55,7 +55,9 @@ export class Layers {
     const ids = prefix === undefined ? [] : await listChainIDs(this.#store.paths)
     const matching = ids.filter((id) => hexOf(id).startsWith(prefix ?? ''))
     if (matching.length > 1) {
-      throw new OverlaidError('ERR_AMBIGUOUS_ID', `${text} is the start of several chainIDs`, { detail: matching })
+      throw new OverlaidError('ERR_AMBIGUOUS_ID', `${text} is the start of several chainIDs`, {
+        detail: matching,
+      })
     }
     const [only] = matching
     if (only === undefined) throw new OverlaidError('ERR_LAYER_NOT_FOUND', `no such layer: ${text}`)

@@ -37,9 +37,13 @@ async function openRecord({ paths }: StoreContext, chainID: LayerRecord['chainID
     return file.createReadStream()
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
-    throw new OverlaidError('ERR_DAMAGED', `layer ${chainID} lost its ${TAR_SPLIT}: its archive cannot be made again`, {
-      path,
-      cause: error,
-    })
+    throw new OverlaidError(
+      'ERR_DAMAGED',
+      `layer ${chainID} lost its ${TAR_SPLIT}: its archive cannot be made again`,
+      {
+        path,
+        cause: error,
+      },
+    )
   }
 }

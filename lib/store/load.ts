@@ -40,7 +40,10 @@ export async function loadImages(
   const added = new Set<ChainID>()
   try {
     const wanted = wantedLayers([...planned.values()], present, options.onProgress)
-    await registerLayers(store, wanted, added, { ...options, onDone: (layer) => tellDone(layer, options.onProgress) })
+    await registerLayers(store, wanted, added, {
+      ...options,
+      onDone: (layer) => tellDone(layer, options.onProgress),
+    })
     const images = await store.locked(() => recordImages(store, source.images), signal)
     return { images, layers: countLayers(planned, present, added) }
   } catch (error) {
@@ -72,7 +75,10 @@ async function leaseLayers(
   store: StoreContext,
   layers: readonly PlannedLayer[],
 ): Promise<{ readonly lease: Lease; readonly present: ReadonlySet<ChainID> }> {
-  const lease = await takeLease(store.paths, { chainIDs: layers.map(({ chainID }) => chainID), driverIDs: [] })
+  const lease = await takeLease(store.paths, {
+    chainIDs: layers.map(({ chainID }) => chainID),
+    driverIDs: [],
+  })
   try {
     const present = new Set<ChainID>()
     for (const { chainID } of layers) {
@@ -108,7 +114,11 @@ function wantedLayers(
 }
 
 /** The blob, with progress told as it is read. */
-async function* counted(source: SourceLayer, signal: AbortSignal, onProgress: OnProgress): AsyncGenerator<Buffer> {
+async function* counted(
+  source: SourceLayer,
+  signal: AbortSignal,
+  onProgress: OnProgress,
+): AsyncGenerator<Buffer> {
   const total = source.size === undefined ? {} : { total: source.size }
   let done = 0
   for await (const chunk of source.open(signal)) {
@@ -123,7 +133,10 @@ function tellDone({ diffID }: WantedLayer, onProgress: OnProgress = () => {}): v
 }
 
 /** The commit point of a load: configs, then all names at once. The caller holds the store lock. */
-async function recordImages(store: StoreContext, images: readonly SourceImage[]): Promise<LoadReport['images']> {
+async function recordImages(
+  store: StoreContext,
+  images: readonly SourceImage[],
+): Promise<LoadReport['images']> {
   const { paths, durability } = store
   const before = new Set(await listImageIDs(paths))
   const written: Digest[] = []
@@ -132,7 +145,9 @@ async function recordImages(store: StoreContext, images: readonly SourceImage[])
       written.push(digestOf(configBytes))
       await writeImage(paths, configBytes, durability)
     }
-    const named = images.flatMap(({ names }, index) => names.map((name) => ({ name, id: written[index] as Digest })))
+    const named = images.flatMap(({ names }, index) =>
+      names.map((name) => ({ name, id: written[index] as Digest })),
+    )
     await addNames(store, named)
   } catch (error) {
     // Before the layers are taken back: an image without its layers would be damage.

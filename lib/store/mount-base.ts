@@ -10,7 +10,13 @@ import { AT, OPEN_TREE } from '../native/flags.ts'
 import { cloneMount } from '../native/mount.ts'
 import type { StoreContext } from './context.ts'
 import { here, type Hold, isMounted, mountIDAt } from './hold.ts'
-import { cloneProblem, mountAttributes, mountOptions, type MountRequest, shareProblem } from './mount-request.ts'
+import {
+  cloneProblem,
+  mountAttributes,
+  mountOptions,
+  type MountRequest,
+  shareProblem,
+} from './mount-request.ts'
 
 /** A mount of the subject that this process can reach. */
 export interface Base {
@@ -78,12 +84,15 @@ async function reachable(store: StoreContext, live: readonly Hold[], merged: str
   bases.sort((a, b) => Number(b.path === merged) - Number(a.path === merged))
   if (bases[0]?.path === merged) return bases
   const foreign = await mountIDAt(merged)
-  return foreign === undefined ? bases : [{ mountID: foreign, path: merged, options: {}, borrowed: true }, ...bases]
+  return foreign === undefined
+    ? bases
+    : [{ mountID: foreign, path: merged, options: {}, borrowed: true }, ...bases]
 }
 
 function outOfReach(label: string, live: readonly Hold[]): OverlaidError {
   const holders = live.map(({ content }) => {
-    const where = content.kind === 'detached' ? 'detached' : `at ${content.path ?? '?'} in ${content.namespace}`
+    const where =
+      content.kind === 'detached' ? 'detached' : `at ${content.path ?? '?'} in ${content.namespace}`
     return `process ${String(content.pid)}, ${where}`
   })
   return new OverlaidError('ERR_IN_USE', `${label} is mounted where this process cannot reach it`, {

@@ -31,8 +31,8 @@ export interface Subject {
   readonly driverID: string
   /** An image's: nothing writes to it. */
   readonly isReadOnly: boolean
-  /** Runs `hold` where nobody can remove the subject meanwhile. @throws when it is gone */
-  whileThere<T>(hold: () => Promise<T>): Promise<T>
+  /** @throws when it is gone */
+  expect(): Promise<void>
 }
 
 interface Place {
@@ -56,10 +56,15 @@ export function mergedPath(store: StoreContext, driverID: string): string {
  * Mounts.
  * @throws ERR_IN_USE when it is mounted where this process cannot reach it, or with other options; ERR_INVALID_ARGUMENT
  */
-export async function mountSubject(store: StoreContext, subject: Subject, request: MountRequest): Promise<Mount> {
+export async function mountSubject(
+  store: StoreContext,
+  subject: Subject,
+  request: MountRequest,
+): Promise<Mount> {
   const place = placeOf(store, subject, request)
   await store.refuseBesideDockerd()
   return withSubject(store, subject.name, async () => {
+    await subject.expect()
     const live = await reapHolds(store.paths, subject.name)
     const { label, driverID, isReadOnly } = subject
     const query = { label, merged: mergedPath(store, driverID), share: place.kind === 'merged', isReadOnly }
@@ -107,7 +112,18 @@ function holdContent(
   const options = mountOptions(request)
   const persist = request.persist ?? false
   const where = path === undefined ? {} : { path }
-  return { pid: process.pid, bootID, kind, persist, namespace, ...where, mountID, driverID, options, borrowed }
+  return {
+    pid: process.pid,
+    bootID,
+    kind,
+    persist,
+    namespace,
+    ...where,
+    mountID,
+    driverID,
+    options,
+    borrowed,
+  }
 }
 
 /** Writes the hold, then puts the mount in its place; undoes both when that fails. */
@@ -118,7 +134,7 @@ async function settle(
   root: OwnedFd | undefined,
   pid: number | undefined,
 ): Promise<Mount> {
-  const claim = await subject.whileThere(() => makeClaim(store, subject, content))
+  const claim = await makeClaim(store, subject, content)
   try {
     if (root !== undefined) await putInPlace(content, root, pid)
   } catch (error) {
@@ -134,16 +150,34 @@ async function settle(
     await fd?.closeAsync()
   }
   const undo = (options: EndOptions) => undoHold(store, subject.name, hold, release, options)
-  const where = { ...(content.path !== undefined && { path: content.path }), ...(fd !== undefined && { fd: fd.fd }) }
+  const where = {
+    ...(content.path !== undefined && { path: content.path }),
+    ...(fd !== undefined && { fd: fd.fd }),
+  }
   const mount = new Mount({ ...where, persist: content.persist }, undo, release)
   store.mounts.set(claim.path, mount)
   return mount
 }
 
-async function makeClaim(store: StoreContext, subject: Subject, content: HoldContent): Promise<Claim<HoldContent>> {
+/**
+ * A container's lock keeps rm away. What removes layers, rmi and gc, decides under the store lock: an image's claim is
+ * made under it, so that they see the claim, or we that the layer is gone.
+ */
+async function makeClaim(
+  store: StoreContext,
+  subject: Subject,
+  content: HoldContent,
+): Promise<Claim<HoldContent>> {
   const folder = holdsDir(store.paths, subject.name)
-  await mkdir(folder, { recursive: true, mode: MODES.privateDir })
-  return Claim.make(folder, content)
+  const make = async () => {
+    await mkdir(folder, { recursive: true, mode: MODES.privateDir })
+    return Claim.make(folder, content)
+  }
+  if (!subject.isReadOnly) return make()
+  return store.locked(async () => {
+    await subject.expect()
+    return make()
+  })
 }
 
 /** Undoes one hold of this process. */
@@ -230,7 +264,9 @@ async function unmountForeign(
   const merged = mergedPath(store, driverID)
   const isThere = (options.path ?? merged) === merged && (await mountIDAt(merged)) !== undefined
   if (!isThere || options.force !== true) {
-    const hint = isThere ? { hint: `something mounted it at ${merged} that is not overlaid: force unmounts it` } : {}
+    const hint = isThere
+      ? { hint: `something mounted it at ${merged} that is not overlaid: force unmounts it` }
+      : {}
     throw new OverlaidError('ERR_MOUNT_NOT_FOUND', `${label} is not mounted by overlaid`, hint)
   }
   await unmount(merged, { detach: true })

@@ -20,6 +20,7 @@
  *         leases/<random>                      0600  layers and folders that a running process is making or needs
  *         containers/<id>.json                 0600  what mounts/ has no place for: name, image, config
  *         holds/<container id or ro-<image hex>>/<random>.json  0600  who has it mounted
+ *         damaged/<chainID hex>            0600  a layer that check found changed: the next load replaces it
  *
  * Moby's files have no newline at the end: it reads `size` with strconv.ParseInt on the raw bytes.
  */
@@ -59,6 +60,7 @@ export interface StorePaths {
   readonly leases: string
   readonly containers: string
   readonly holds: string
+  readonly damaged: string
 }
 
 export function storePaths(root: string, driverName: string): StorePaths {
@@ -84,6 +86,7 @@ export function storePaths(root: string, driverName: string): StorePaths {
     leases: join(own, 'leases'),
     containers: join(own, 'containers'),
     holds: join(own, 'holds'),
+    damaged: join(own, 'damaged'),
   }
 }
 

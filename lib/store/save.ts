@@ -56,11 +56,16 @@ async function exportable(
   options: SaveOptions,
 ): Promise<ExportImage> {
   const layers: ExportLayer[] = []
-  for (const chainID of chainIDs) layers.push(await exportLayer(store, await readLayer(store.paths, chainID), options))
+  for (const chainID of chainIDs)
+    layers.push(await exportLayer(store, await readLayer(store.paths, chainID), options))
   return { id, configBytes, config, names, layers }
 }
 
-async function exportLayer(store: StoreContext, record: LayerRecord, options: SaveOptions): Promise<ExportLayer> {
+async function exportLayer(
+  store: StoreContext,
+  record: LayerRecord,
+  options: SaveOptions,
+): Promise<ExportLayer> {
   const size = await layerTarSize(store, record)
   return { diffID: record.diffID, size, open: () => counted(store, record, size, options) }
 }

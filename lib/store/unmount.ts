@@ -39,7 +39,8 @@ async function unlessMissing<T>(find: () => Promise<T>): Promise<T | undefined> 
   try {
     return await find()
   } catch (error) {
-    if (hasCode(error, 'ERR_CONTAINER_NOT_FOUND', 'ERR_IMAGE_NOT_FOUND', 'ERR_INVALID_REFERENCE')) return undefined
+    if (hasCode(error, 'ERR_CONTAINER_NOT_FOUND', 'ERR_IMAGE_NOT_FOUND', 'ERR_INVALID_REFERENCE'))
+      return undefined
     throw error
   }
 }

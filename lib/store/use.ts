@@ -51,7 +51,8 @@ export async function layerUse(store: StoreContext): Promise<LayerUse> {
 
 async function countImages({ paths }: StoreContext, use: LayerUse): Promise<void> {
   const damaged: Digest[] = []
-  for (const { config } of await readImages(paths, (id) => damaged.push(id))) count(use.images, topChainID(config))
+  for (const { config } of await readImages(paths, (id) => damaged.push(id)))
+    count(use.images, topChainID(config))
   // A config that lost a bit still tells which layers it is about: they are kept for whoever mends it.
   for (const id of damaged) count(use.images, await guessTop(imageFile(paths, id)))
 }
@@ -60,7 +61,9 @@ async function guessTop(path: string): Promise<ChainID | undefined> {
   try {
     const document = JSON.parse(await readFile(path, 'utf8')) as { rootfs?: { diff_ids?: unknown } } | null
     const ids = document?.rootfs?.diff_ids
-    return Array.isArray(ids) && ids.every(isDigest) ? chainIDs(ids as string[] as DiffID[]).at(-1) : undefined
+    return Array.isArray(ids) && ids.every(isDigest)
+      ? chainIDs(ids as string[] as DiffID[]).at(-1)
+      : undefined
   } catch {
     // SyntaxError, or an errno that readImages has told of: no layer can be named.
     return undefined
@@ -87,7 +90,7 @@ export function forgetLayer(use: LayerUse, { parent }: LayerRecord): void {
 /** The layers of a chain, base first. @throws ERR_DAMAGED when one is missing */
 export function chainOf(layers: ReadonlyMap<ChainID, LayerRecord>, top: ChainID | undefined): LayerRecord[] {
   const chain: LayerRecord[] = []
-  for (let id = top; id !== undefined; ) {
+  for (let id = top; id !== undefined;) {
     const record = layers.get(id)
     if (record === undefined) throw new OverlaidError('ERR_DAMAGED', `layer ${id} is missing`)
     chain.push(record)

@@ -50,8 +50,16 @@ export const BASE_LAYER: readonly TarSpec[] = members({
   'etc/motd': 'welcome\n',
 })
 export const CERT_LAYER: readonly TarSpec[] = members({ 'certs/': '', 'certs/ca.pem': 'PEM' })
-export const NGINX_LAYER: readonly TarSpec[] = members({ 'srv/': '', 'srv/nginx': 'nginx', 'etc/motd': 'nginx here\n' })
-export const PYTHON_LAYER: readonly TarSpec[] = members({ 'usr/': '', 'usr/python': 'python', '.wh.certs': '' })
+export const NGINX_LAYER: readonly TarSpec[] = members({
+  'srv/': '',
+  'srv/nginx': 'nginx',
+  'etc/motd': 'nginx here\n',
+})
+export const PYTHON_LAYER: readonly TarSpec[] = members({
+  'usr/': '',
+  'usr/python': 'python',
+  '.wh.certs': '',
+})
 
 export function nginxImage(spec: Partial<ImageSpec> = {}): TestImage {
   return buildImage({ layers: [BASE_LAYER, CERT_LAYER, NGINX_LAYER], names: ['nginx:1'], ...spec })

@@ -29,7 +29,8 @@ watchLeaks(() => storeFolders)
 /** The images as a source of their own, whose blobs a test can spoil or watch. */
 function sourceOf(
   images: readonly TestImage[],
-  open = (image: TestImage, index: number): AsyncIterable<Buffer> => streamOf(image.layers[index]?.tar ?? Buffer.alloc(0)),
+  open = (image: TestImage, index: number): AsyncIterable<Buffer> =>
+    streamOf(image.layers[index]?.tar ?? Buffer.alloc(0)),
 ): ImageSource {
   return {
     images: images.map((image) => ({
@@ -140,7 +141,9 @@ describe.skipIf(missing('canMount', 'hasBinding'))('load', () => {
     const events: Progress[] = []
     await store.images.load(archiveOf(pythonImage()), { onProgress: (event) => events.push(event) })
     const [base, certs, python] = diffIDs(pythonImage())
-    const states = (id: string | undefined) => [...new Set(events.filter((e) => e.id === id).map((e) => e.state))]
+    const states = (id: string | undefined) => [
+      ...new Set(events.filter((e) => e.id === id).map((e) => e.state)),
+    ]
     expect(states(base)).toEqual(['exists'])
     expect(states(certs)).toEqual(['exists'])
     expect(states(python)).toEqual(['waiting', 'unpacking', 'done'])
@@ -219,7 +222,10 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a load that fails', () => {
       if (index === 2) abort.abort(reason)
       yield tar.subarray(512)
     }
-    const loading = store.images.loadAll(sourceOf([nginxImage()], slow), { signal: abort.signal, concurrency: 3 })
+    const loading = store.images.loadAll(sourceOf([nginxImage()], slow), {
+      signal: abort.signal,
+      concurrency: 3,
+    })
     await expect(loading).rejects.toBe(reason)
     expect(await layerCount(store)).toBe(0)
     expect(readdirSync(join(store.root, 'overlay2')).sort()).toEqual(['l', 'staging', 'trash'])
@@ -267,7 +273,10 @@ describe.skipIf(missing('canMount', 'hasBinding'))('two processes', () => {
     await Promise.all([one.heard(), two.heard()])
     one.tell()
     two.tell()
-    const reports = (await Promise.all([one.heard(), two.heard()])) as { images: { id: string }[]; layers: { added: number } }[]
+    const reports = (await Promise.all([one.heard(), two.heard()])) as {
+      images: { id: string }[]
+      layers: { added: number }
+    }[]
     expect(reports.map(({ images }) => images[0]?.id)).toEqual([built.id, built.id])
     expect(reports.reduce((sum, { layers }) => sum + layers.added, 0)).toBe(3)
     expect(await layerCount(store)).toBe(3)

@@ -58,7 +58,9 @@ describe.skipIf(missing('hasBinding'))('a lock in one process', () => {
 
   it('does not begin when aborted before', async () => {
     const reason = new Error('before')
-    await expect(withLock(lockPath(), () => Promise.resolve(), AbortSignal.abort(reason))).rejects.toBe(reason)
+    await expect(withLock(lockPath(), () => Promise.resolve(), AbortSignal.abort(reason))).rejects.toBe(
+      reason,
+    )
   })
 
   it('is not got by trying while someone has it, and is afterwards', async () => {

@@ -2,7 +2,14 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { chainID } from '../../lib/oci/chain-id.ts'
-import { type CacheID, type ChainID, type DiffID, digestOf, hexOf, type Digest } from '../../lib/oci/digest.ts'
+import {
+  type CacheID,
+  type ChainID,
+  type DiffID,
+  digestOf,
+  hexOf,
+  type Digest,
+} from '../../lib/oci/digest.ts'
 import { parseReference } from '../../lib/oci/reference.ts'
 import { setReference } from '../../lib/oci/repositories.ts'
 import {
@@ -12,7 +19,14 @@ import {
   readMounts,
   writeContainer,
 } from '../../lib/store/container-db.ts'
-import { childImages, deleteImage, listImageIDs, readImage, readImages, readNote } from '../../lib/store/image-db.ts'
+import {
+  childImages,
+  deleteImage,
+  listImageIDs,
+  readImage,
+  readImages,
+  readNote,
+} from '../../lib/store/image-db.ts'
 import { writeImage, writeNote } from '../../lib/store/image-db.ts'
 import {
   buryLayer,
@@ -57,7 +71,11 @@ const CHILD: LayerRecord = {
   size: 0,
 }
 
-async function addLayer(paths: StorePaths, record: LayerRecord, commit = () => Promise.resolve()): Promise<void> {
+async function addLayer(
+  paths: StorePaths,
+  record: LayerRecord,
+  commit = () => Promise.resolve(),
+): Promise<void> {
   const tarSplit = join(paths.root, 'tar-split')
   writeFileSync(tarSplit, 'split')
   const prepared = join(paths.root, `prepared-${hexOf(record.chainID)}`)
@@ -263,7 +281,9 @@ describe('containers', () => {
     writeFileSync(join(paths.mounts, 'someone/mount-id'), '../../../etc')
     writeFileSync(join(paths.mounts, 'someone/parent'), `${BASE.chainID}\n`)
     expect(await readMounts(paths)).toEqual(
-      new Map([['someone', { name: 'someone', mountID: undefined, initID: undefined, parent: BASE.chainID }]]),
+      new Map([
+        ['someone', { name: 'someone', mountID: undefined, initID: undefined, parent: BASE.chainID }],
+      ]),
     )
   })
 
