@@ -1,22 +1,100 @@
+/**
+ * Settles what a layer's archive left open, once the layers below are known. The peers disagree on each; this does
+ * what the entries mean on a running system:
+ *
+ * 1. A folder that the archive only implies (`tmp/y` without `tmp`) is the folder below, with its owner, mode, time
+ *    and attributes; with nothing below it is root's, 0755. The root is such a folder too.
+ * 2. An implied folder over a symlink below follows the link, inside the root; one that the archive gives hides it.
+ * 3. A hard link to a file below copies the file up.
+ * 4. A whiteout where there is no folder below to hide anything in is removed: overlayfs hides whiteouts in merged
+ *    folders only, elsewhere they would be listed. A folder that is implied by such whiteouts alone goes with them.
+ * 5. An opaque root becomes a whiteout for each name in the root below: the kernel does not look at the root's mark.
+ */
+import type { FileOp } from '../../native/binding.ts'
+import { S } from '../../native/flags.ts'
 import type { ApplyNotes } from './apply.ts'
+import { isForeignXattr } from './apply-meta.ts'
+import { DEFAULT_DIR, SettlingLayer } from './settle-layer.ts'
+import { settleLinks } from './settle-links.ts'
+import { parentsFirst, splitLast } from './settle-look.ts'
+import { settleMoves } from './settle-moves.ts'
+import type { MarkPrefix } from './upper.ts'
 
 export interface SettleOptions {
-  readonly xattrPrefix: 'trusted.overlay.' | 'user.overlay.'
+  readonly xattrPrefix: MarkPrefix
   readonly signal?: AbortSignal
 }
 
 /**
- * Settles in the unpacked layer `diffFd` what needed its parent. Once for each unpacking.
+ * Settles the unpacked layer `diffFd`. Once for each unpacking, of base layers too.
  *
- * @param parentRootFd - the parent's merged content, read-only; undefined for a base layer. Always call it: a
- *   base layer has things to settle too.
+ * @param parentRootFd - the parent's merged content, read-only; undefined for a base layer
  * @returns the bytes this added to {@link ApplyNotes.size}
+ * @throws ERR_BAD_TAR for a hard link to nothing, or two entries that fall together; then the layer is useless
  */
 export async function settleLayer(
   diffFd: number,
   parentRootFd: number | undefined,
   notes: ApplyNotes,
-  options: SettleOptions,
+  { xattrPrefix, signal }: SettleOptions,
 ): Promise<number> {
-  throw new Error(`not yet: ${String([diffFd, parentRootFd, notes, options])}`)
+  const layer = new SettlingLayer(diffFd, parentRootFd, notes, xattrPrefix)
+  if (notes.rootOpaque) await hideRoot(layer)
+  await settleMoves(layer, signal)
+  const added = await settleLinks(layer, signal)
+  await dropWhiteouts(layer)
+  await dropEmptyDirs(layer)
+  await giveImpliedMetadata(layer)
+  await layer.restoreTimes()
+  return added
+}
+
+/** Does by single whiteouts what an opaque mark on the root would do. */
+async function hideRoot(layer: SettlingLayer): Promise<void> {
+  for (const { name } of (await layer.below?.list('')) ?? []) {
+    const path = name.toString('latin1')
+    const own = await layer.upper.find(path)
+    if (own === undefined) await addWhiteout(layer, path)
+    else if (own.kind === 'dir') {
+      if (layer.implied.has(path)) layer.implied.set(path, { fresh: true })
+      await layer.makeOpaque(path)
+    }
+  }
+}
+
+async function addWhiteout(layer: SettlingLayer, path: string): Promise<void> {
+  await layer.changing('')
+  const at = Buffer.from(path, 'latin1')
+  await layer.run([{ op: 'node', path: at, major: 0, minor: 0, ...DEFAULT_DIR, mode: S.S_IFCHR }])
+  layer.whiteouts.add(path)
+}
+
+async function dropWhiteouts(layer: SettlingLayer): Promise<void> {
+  for (const path of [...layer.whiteouts]) {
+    const { parent } = splitLast(path)
+    const merges = (await layer.lowerAt(parent))?.kind === 'dir' && !layer.opaque.has(parent)
+    if (!merges) await layer.removeWhiteout(path)
+  }
+}
+
+async function dropEmptyDirs(layer: SettlingLayer): Promise<void> {
+  for (const path of parentsFirst(layer.implied.keys()).reverse()) {
+    if (path === '' || (await layer.lowerAt(path))?.kind === 'dir') continue
+    if ((await layer.upper.list(path)).length === 0) await layer.removeDir(path)
+  }
+}
+
+async function giveImpliedMetadata(layer: SettlingLayer): Promise<void> {
+  const ops: FileOp[] = []
+  for (const path of parentsFirst(layer.implied.keys()).reverse()) ops.push(await impliedMeta(layer, path))
+  await layer.run(ops)
+}
+
+async function impliedMeta(layer: SettlingLayer, path: string): Promise<FileOp> {
+  const at = Buffer.from(path === '' ? '.' : path, 'latin1')
+  const lower = layer.implied.get(path)?.fresh === true ? undefined : await layer.lowerAt(path)
+  if (lower?.kind !== 'dir') return { op: 'meta', path: at, ...DEFAULT_DIR }
+  const { mode, uid, gid, mtimeSec, mtimeNsec } = lower.stat
+  const xattrs = ((await layer.below?.xattrs(path)) ?? []).filter(({ name }) => !isForeignXattr(name))
+  return { op: 'meta', path: at, mode, uid, gid, mtimeSec, mtimeNsec, xattrs }
 }

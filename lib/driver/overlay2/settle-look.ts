@@ -1,0 +1,115 @@
+/** Looks at single names of a tree without following links, by descriptors below its root. */
+import { closeSync, constants } from 'node:fs'
+import { hasCode } from '../../errors.ts'
+import { binding, type ScannedEntry, type Stat, type Xattr } from '../../native/binding.ts'
+import { AT, S } from '../../native/flags.ts'
+
+export type FoundKind = 'dir' | 'symlink' | 'file' | 'whiteout' | 'other'
+
+export interface Found {
+  readonly kind: FoundKind
+  readonly stat: Stat
+}
+
+const OPEN_PARENT = constants.O_DIRECTORY | constants.O_NOFOLLOW
+
+/** `path` cut before its last component; the root's own are the root and `.`. */
+export function splitLast(path: string): { parent: string; name: string } {
+  const slash = path.lastIndexOf('/')
+  return { parent: slash < 0 ? '' : path.slice(0, slash), name: path === '' ? '.' : path.slice(slash + 1) }
+}
+
+/** Paths so that a folder comes before what is in it. */
+export function parentsFirst(paths: Iterable<string>): string[] {
+  const depth = (path: string): number => (path === '' ? 0 : path.split('/').length)
+  return [...paths].sort((a, b) => depth(a) - depth(b))
+}
+
+/** A tree below a root; paths are latin1 strings, a character a byte, relative to it, the root's own is empty. */
+export class TreeLook {
+  readonly root: number
+
+  constructor(root: number) {
+    this.root = root
+  }
+
+  /** What is at `path`; undefined when nothing is, or one of its parents is no directory. */
+  async find(path: string): Promise<Found | undefined> {
+    return this.#at(path, foundAt)
+  }
+
+  /** A symlink's target. It must be there. */
+  async readLink(path: string): Promise<string> {
+    const target = await this.#at(path, (parentFd, name) => binding.readlinkat(parentFd, name))
+    return (target ?? Buffer.alloc(0)).toString('latin1')
+  }
+
+  async xattrs(path: string): Promise<readonly Xattr[]> {
+    return (await this.#at(path, xattrsAt)) ?? []
+  }
+
+  /** The entries of a directory, sorted by name; it must be there. */
+  async list(path: string): Promise<ScannedEntry[]> {
+    const fd = await this.#open(path)
+    try {
+      return await binding.scandirat(fd, '', { xattrs: false })
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  #open(path: string): Promise<number> {
+    return binding.openInRoot(this.root, path === '' ? '.' : Buffer.from(path, 'latin1'), OPEN_PARENT, 0)
+  }
+
+  async #at<T>(path: string, look: (parentFd: number, name: Buffer) => Promise<T>): Promise<T | undefined> {
+    const { parent, name } = splitLast(path)
+    let fd: number | undefined
+    try {
+      fd = await this.#open(parent)
+      return await look(fd, Buffer.from(name, 'latin1'))
+    } catch (error) {
+      if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
+      throw error
+    } finally {
+      if (fd !== undefined) closeSync(fd)
+    }
+  }
+}
+
+async function foundAt(parentFd: number, name: Buffer): Promise<Found> {
+  const stat = await binding.statx(parentFd, name, AT.AT_SYMLINK_NOFOLLOW)
+  return { kind: kindOf(stat), stat }
+}
+
+/** By name below the parent's descriptor: descriptors opened with O_PATH have no attributes. */
+async function xattrsAt(parentFd: number, name: Buffer): Promise<Xattr[]> {
+  const at = Buffer.concat([Buffer.from(`/proc/self/fd/${String(parentFd)}/`), name])
+  const names = await binding.llistxattr(at)
+  const pairs = await Promise.all(
+    names.map(async (key) => ({ name: key, value: await binding.lgetxattr(at, key) })),
+  )
+  return pairs.flatMap(({ name: key, value }) => (value === undefined ? [] : [{ name: key, value }]))
+}
+
+/** All that a copy of a name needs to know. */
+export interface FullFound extends Found {
+  readonly xattrs: readonly Xattr[]
+  /** A symlink's. */
+  readonly target: Buffer | undefined
+}
+
+/** Everything about `name` in a directory that is open. @throws ENOENT */
+export async function lookAt(parentFd: number, name: Buffer): Promise<FullFound> {
+  const found = await foundAt(parentFd, name)
+  const target = found.kind === 'symlink' ? await binding.readlinkat(parentFd, name) : undefined
+  return { ...found, xattrs: await xattrsAt(parentFd, name), target }
+}
+
+export function kindOf({ mode, rdevMajor, rdevMinor }: Stat): FoundKind {
+  const type = mode & S.S_IFMT
+  if (type === S.S_IFDIR) return 'dir'
+  if (type === S.S_IFLNK) return 'symlink'
+  if (type === S.S_IFREG) return 'file'
+  return type === S.S_IFCHR && rdevMajor === 0 && rdevMinor === 0 ? 'whiteout' : 'other'
+}
