@@ -1,0 +1,107 @@
+/**
+ * Layers that are to be replaced by the next load that has them: those whose record cannot be read, whose folder is
+ * gone, or that check found changed and marked. A mark is a file `overlaid/damaged/<chainID hex>` with the reason; it
+ * changes nothing else, so that a damaged layer stays as usable as it is until a good one is there.
+ */
+import { rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode, OverlaidError } from '../errors.ts'
+import { mkdirDurable, writeFileAtomic } from '../fs/atomic.ts'
+import { type CacheID, type ChainID, hexOf, isDigest } from '../oci/digest.ts'
+import { listFolder, removeFile } from './claim.ts'
+import { findMount } from './container-db.ts'
+import type { StoreContext } from './context.ts'
+import { layerOfSubject, listSubjects, readHolds } from './hold.ts'
+import { findLayer, type LayerRecord } from './layer-db.ts'
+import { layerDir, MODES, type StorePaths } from './paths.ts'
+
+/** Where the mark of a layer is, or would be. */
+export function markFile(paths: StorePaths, chainID: ChainID): string {
+  return join(paths.damaged, hexOf(chainID))
+}
+
+/** Marks a layer. The caller holds the store lock. */
+export async function markDamaged(
+  { paths, durability }: StoreContext,
+  chainID: ChainID,
+  reason: string,
+): Promise<void> {
+  await mkdirDurable(paths.damaged, { mode: MODES.privateDir, durability })
+  const options = { mode: MODES.privateFile, durability }
+  await writeFileAtomic(markFile(paths, chainID), `${reason}\n`, options)
+}
+
+/** ChainIDs that are marked, whether there is still such a layer or not. */
+export async function listMarks(paths: StorePaths): Promise<ChainID[]> {
+  const names = await listFolder(paths.damaged)
+  return names.map((hex) => `sha256:${hex}`).filter((id): id is ChainID => isDigest(id))
+}
+
+export function removeMark(paths: StorePaths, chainID: ChainID): Promise<void> {
+  return removeFile(markFile(paths, chainID))
+}
+
+async function isMarked(paths: StorePaths, chainID: ChainID): Promise<boolean> {
+  try {
+    await stat(markFile(paths, chainID))
+    return true
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
+  }
+}
+
+/** The layer if it is there and good as far as is known; undefined when it is to be made, or made anew. */
+export async function findGoodLayer(store: StoreContext, chainID: ChainID): Promise<LayerRecord | undefined> {
+  const record = await findReadable(store, chainID)
+  if (record === undefined || !(await store.driver.exists(record.cacheID))) return undefined
+  return (await isMarked(store.paths, chainID)) ? undefined : record
+}
+
+/** The layer if its record can be read. */
+export async function findReadable(
+  { paths }: StoreContext,
+  chainID: ChainID,
+): Promise<LayerRecord | undefined> {
+  try {
+    return await findLayer(paths, chainID)
+  } catch (error) {
+    if (hasCode(error, 'ERR_DAMAGED')) return undefined
+    throw error
+  }
+}
+
+/**
+ * Takes away what there is of a layer that is not good, for another to take its place. The caller holds the store lock.
+ * @returns whether there was anything: then children may name what is gone
+ * @throws ERR_IN_USE while it is below something that is mounted, which would lose its files
+ */
+export async function clearLayer(store: StoreContext, chainID: ChainID, cacheID: CacheID): Promise<boolean> {
+  const { paths, driver } = store
+  const isMade = await driver.exists(cacheID)
+  if (isMade) await refuseWhileMounted(store, chainID)
+  const dir = layerDir(paths, chainID)
+  const isRecorded = (await listFolder(dir)).length > 0
+  // The record goes first: a record without its folder would be damage again, a folder alone is rubbish.
+  await rm(dir, { recursive: true, force: true })
+  await driver.remove(cacheID)
+  await removeMark(paths, chainID)
+  return isMade || isRecorded
+}
+
+async function refuseWhileMounted(store: StoreContext, chainID: ChainID): Promise<void> {
+  for (const subject of await listSubjects(store.paths)) {
+    if (!(await readHolds(store.paths, subject)).some((hold) => hold.live)) continue
+    const top = layerOfSubject(subject) ?? (await findMount(store.paths, subject))?.parent
+    if (!(await standsOn(store, top, chainID))) continue
+    const message = `layer ${chainID} is damaged and is to be replaced, but it is mounted below ${subject}`
+    throw new OverlaidError('ERR_IN_USE', message, { hint: 'unmount that, then load the image again' })
+  }
+}
+
+async function standsOn(store: StoreContext, top: ChainID | undefined, chainID: ChainID): Promise<boolean> {
+  for (let id = top; id !== undefined; id = (await findReadable(store, id))?.parent) {
+    if (id === chainID) return true
+  }
+  return false
+}

@@ -1,0 +1,48 @@
+/** One look at the whole store but for the layers' content: what check reports and gc removes. */
+import { checkContainers } from './check-containers.ts'
+import { checkDriver } from './check-driver.ts'
+import { type Finding, isSame } from './check-finding.ts'
+import { checkImages } from './check-images.ts'
+import { checkLayers } from './check-layers.ts'
+import { checkOwn } from './check-own.ts'
+import type { StoreContext } from './context.ts'
+import { type Inventory, takeInventory } from './inventory.ts'
+import { withReadLock } from './lock.ts'
+import { reach } from './reach.ts'
+
+export interface Scan {
+  readonly inventory: Inventory
+  readonly findings: readonly Finding[]
+}
+
+/** Looks. What it finds can be acted on only when the caller holds the store lock. */
+export async function scan(store: StoreContext): Promise<Scan> {
+  const inventory = await takeInventory(store)
+  const needed = await reach(inventory, store.driver)
+  const findings = [
+    ...(await checkLayers(store, inventory, needed)),
+    ...(await checkImages(store, inventory)),
+    ...checkContainers(store, inventory),
+    ...(await checkDriver(store, inventory, needed)),
+    ...(await checkOwn(store, inventory, needed)),
+  ]
+  return { inventory, findings }
+}
+
+/**
+ * Looks from outside: nothing is written, and whoever changes the store meanwhile is not taken for damage. A shared
+ * lock keeps overlaid's own changes out; where there is none to be had, or a dockerd at work, only what two looks
+ * find is believed.
+ */
+export async function scanQuietly(store: StoreContext, signal?: AbortSignal): Promise<Scan> {
+  const locked = await withReadLock(store.paths.lock, () => scan(store), signal)
+  const first = locked?.value ?? (await scan(store))
+  signal?.throwIfAborted()
+  if (first.findings.length === 0) return first
+  const second = await withReadLock(store.paths.lock, () => scan(store), signal)
+  const { inventory, findings } = second?.value ?? (await scan(store))
+  return {
+    inventory,
+    findings: findings.filter((found) => first.findings.some((seen) => isSame(seen, found))),
+  }
+}
