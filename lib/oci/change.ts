@@ -86,7 +86,7 @@ function jsonForm(it: Instruction): string[] | undefined {
     // SyntaxError: `[ -f x ] && y` is a good command line.
     return undefined
   }
-  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value as string[]
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
   throw bad(it, 'the JSON form takes strings only')
 }
 

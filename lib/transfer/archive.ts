@@ -11,7 +11,7 @@ import type { TarHeader, TarLimits } from '../tar/entry.ts'
 import { BLOCK, type BlockHeader, isZeroBlock, paddingOf, parseHeader } from '../tar/header.ts'
 import { type Extensions, mergeHeader } from '../tar/member.ts'
 import { cleanName, joinComponents, components } from '../tar/name.ts'
-import { parsePax } from '../tar/pax.ts'
+import { type PaxRecords, parsePax } from '../tar/pax.ts'
 import { DEFAULT_LIMITS } from '../tar/reader.ts'
 import { oldGnuRuns, paxSparseKind } from '../tar/sparse.ts'
 import { type Place, TarSyntaxError, badTar, overLimit } from '../tar/syntax.ts'
@@ -22,6 +22,7 @@ import type { Part, Parts } from './parts.ts'
 const MAX_LINKS = 40
 /** Read at once while looking for headers: small members' bodies come with them. */
 const WINDOW = 64 * 1024
+const NO_RECORDS: PaxRecords = new Map()
 
 /** A file's body, the clean path that a link leads to, or a file that is not stored as it is. */
 type Member =
@@ -58,12 +59,17 @@ export class Archive implements Parts {
     }
   }
 
-  find(path: string): Promise<Part | undefined> {
+  async find(path: string): Promise<Part | undefined> {
+    // Nothing to wait for; async so that what it throws is a rejection, as Parts has it.
+    return Promise.resolve(this.#lookUp(path))
+  }
+
+  #lookUp(path: string): Part | undefined {
     let at = cleanText(path)
     for (let links = 0; links <= MAX_LINKS; links++) {
       const member = this.#members.get(at)
-      if (member === undefined) return Promise.resolve(undefined)
-      if (member.kind === 'file') return Promise.resolve(this.#part(path, member.range))
+      if (member === undefined) return undefined
+      if (member.kind === 'file') return this.#part(path, member.range)
       if (member.kind === 'sparse')
         throw this.#bad(path, 'is stored as a sparse file, pack it without --sparse')
       at = member.target
@@ -160,7 +166,7 @@ class Indexer {
     if (this.#at > (await this.#fileSize())) throw badTar('the archive ends inside a body', place)
     const name = header.name.toString('utf8')
     if (!Buffer.from(name).equals(header.name)) return
-    const isSparse = block.flag === 'S' || paxSparseKind(extensions.pax ?? new Map()) !== undefined
+    const isSparse = block.flag === 'S' || paxSparseKind(extensions.pax ?? NO_RECORDS) !== undefined
     const member = isSparse ? { kind: 'sparse' as const } : memberOf(header, range)
     if (member !== undefined) this.members.set(cleanText(name), member)
   }

@@ -71,10 +71,10 @@ async function peek(
   const chunks: Buffer[] = []
   let length = 0
   while (length < SNIFF_BYTES) {
-    const { done, value } = await source.next()
-    if (done === true) break
-    chunks.push(value)
-    length += value.length
+    const next = await source.next()
+    if (next.done === true) break
+    chunks.push(next.value)
+    length += next.value.length
   }
   async function* whole(): AsyncGenerator<Buffer> {
     try {
@@ -147,7 +147,7 @@ function write(engine: Engine, chunk: Buffer): Promise<void> {
     engine.once('close', onClose)
     engine.write(chunk, (error) => {
       engine.off('close', onClose)
-      if (error == null) resolve()
+      if (error === null || error === undefined) resolve()
       else reject(error)
     })
   })

@@ -12,7 +12,7 @@
  */
 import { OverlaidError, hasCode } from '../errors.ts'
 import { IMAGE_NAME, REFERENCE_TYPE, REF_NAME } from '../oci/annotations.ts'
-import { verified } from '../oci/digest.ts'
+import { type Digest, verified } from '../oci/digest.ts'
 import {
   type Descriptor,
   type Index,
@@ -29,7 +29,7 @@ import {
 } from '../oci/media-types.ts'
 import { type Platform, hostPlatform, suitability } from '../oci/platform.ts'
 import { formatReference, parseReference } from '../oci/reference.ts'
-import { checkLayerCount, readConfig, sourceLayer, unsupportedPlatform } from './image.ts'
+import { type ReadConfig, checkLayerCount, readConfig, sourceLayer, unsupportedPlatform } from './image.ts'
 import { type Part, type Parts, blobPath, findPart, readDocument } from './parts.ts'
 import type { SourceImage, SourceLayer } from './source.ts'
 
@@ -43,9 +43,6 @@ export interface LayoutOptions {
 
 /** Indexes in indexes: buildx makes two levels, nobody more. */
 const MAX_DEPTH = 4
-/** Documents of one layout: an index of indexes of indexes can otherwise ask for billions of reads. */
-const MAX_DOCUMENTS = 10_000
-
 /**
  * The images of a layout: of each that comes for several platforms, the one for this machine.
  * @throws ERR_BAD_MANIFEST, ERR_DIGEST_MISMATCH, ERR_SIZE_MISMATCH, ERR_LIMIT_EXCEEDED,
@@ -104,7 +101,12 @@ class Layout {
   readonly #parts: Parts
   readonly #platform: Platform
   readonly #signal: AbortSignal | undefined
-  #documents = 0
+  /**
+   * By digest: what an index of indexes leads to many times is read once, so that the work is bounded by what the
+   * layout holds; and a config that many manifests have is kept once.
+   */
+  readonly #images = new Map<Digest, Promise<SourceImage>>()
+  readonly #configs = new Map<Digest, Promise<ReadConfig>>()
 
   constructor(parts: Parts, { platform = hostPlatform(), signal }: LayoutOptions) {
     this.#parts = parts
@@ -137,7 +139,13 @@ class Layout {
   }
 
   /** The image that `descriptor` leads to. Names are not known here. */
-  async resolve(descriptor: Descriptor, depth: number): Promise<SourceImage> {
+  resolve(descriptor: Descriptor, depth: number): Promise<SourceImage> {
+    const image = this.#images.get(descriptor.digest) ?? this.#resolve(descriptor, depth)
+    this.#images.set(descriptor.digest, image)
+    return image
+  }
+
+  async #resolve(descriptor: Descriptor, depth: number): Promise<SourceImage> {
     const document = await this.#document(descriptor)
     if (document.kind === 'manifest') return this.#image(document, descriptor)
     if (depth === MAX_DEPTH) {
@@ -151,7 +159,8 @@ class Layout {
     if (index.manifests.length === 0) {
       throw new OverlaidError('ERR_BAD_MANIFEST', `${this.#parts.name}: the index ${digest} is empty`)
     }
-    const candidates = this.candidates(index.manifests)
+    const distinct = new Map(index.manifests.map((manifest) => [manifest.digest, manifest]))
+    const candidates = this.candidates([...distinct.values()])
     const [only] = candidates
     if (only !== undefined && candidates.length === 1) return this.resolve(only, depth + 1)
     let best: { image: SourceImage; rank: number } | undefined
@@ -176,8 +185,7 @@ class Layout {
     if (!CONFIG_TYPES.has(manifest.config.mediaType)) {
       throw unsupportedMediaType(`${what}: its config`, manifest.artifactType ?? manifest.config.mediaType)
     }
-    const configWhat = `${this.#parts.name}: config ${manifest.config.digest}`
-    const { configBytes, config } = readConfig(await this.#blob(manifest.config, configWhat), configWhat)
+    const { configBytes, config } = await this.#config(manifest.config)
     checkLayerCount(manifest.layers.length, config, what)
     const layers = config.rootfs.diff_ids.map((diffID, i): SourceLayer => {
       const layer = manifest.layers[i] as Descriptor
@@ -189,14 +197,15 @@ class Layout {
     return { names: [], configBytes, config, layers }
   }
 
+  #config(descriptor: Descriptor): Promise<ReadConfig> {
+    const what = `${this.#parts.name}: config ${descriptor.digest}`
+    const read = async (): Promise<ReadConfig> => readConfig(await this.#blob(descriptor, what), what)
+    const config = this.#configs.get(descriptor.digest) ?? read()
+    this.#configs.set(descriptor.digest, config)
+    return config
+  }
+
   async #document(descriptor: Descriptor): Promise<Manifest | Index> {
-    this.#documents++
-    if (this.#documents > MAX_DOCUMENTS) {
-      throw new OverlaidError(
-        'ERR_LIMIT_EXCEEDED',
-        `${this.#parts.name}: more than ${String(MAX_DOCUMENTS)} manifests`,
-      )
-    }
     const what = `${this.#parts.name}: ${descriptor.digest}`
     return parseManifest(await this.#blob(descriptor, what), descriptor.mediaType, what)
   }

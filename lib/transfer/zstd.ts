@@ -73,13 +73,13 @@ class FrameReader {
   }
 
   async #fill(): Promise<boolean> {
-    const { done, value } = await this.#source.next()
-    if (done === true) {
+    const next = await this.#source.next()
+    if (next.done === true) {
       this.#ended = true
       this.#scanner.finish()
       return false
     }
-    this.#chunk = value
+    this.#chunk = next.value
     return true
   }
 }

@@ -40,7 +40,7 @@ const hex = (digest: string): string => digest.slice('sha256:'.length)
 /** The image that `spec` describes, with a config like docker's. */
 export function buildImage(spec: ImageSpec): TestImage {
   const layers = spec.layers.map((layer) => {
-    const tar = Buffer.isBuffer(layer) ? layer : rawTar(layer as readonly TarSpec[])
+    const tar = Buffer.isBuffer(layer) ? layer : rawTar(layer)
     return { tar, diffID: sha256(tar) }
   })
   const config: Record<string, unknown> = {
