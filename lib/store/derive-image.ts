@@ -1,7 +1,6 @@
 /** What a commit and an import share: one new layer at most, then a new image. */
-import type { ChainID, Digest } from '../oci/digest.ts'
 import { chainID } from '../oci/chain-id.ts'
-import { digestOf, EMPTY_TAR_DIFF_ID } from '../oci/digest.ts'
+import { type ChainID, type DiffID, type Digest, digestOf, EMPTY_TAR_DIFF_ID } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { StoreContext } from './context.ts'
 import { deleteImage, listImageIDs, writeImage, writeNote } from './image-db.ts'
@@ -17,9 +16,9 @@ export interface Derivation {
   readonly needs: ChainID | undefined
   readonly parent: LayerRecord | undefined
   /** The new layer's content. */
-  unpack(): Promise<UnpackedLayer>
+  readonly unpack: () => Promise<UnpackedLayer>
   /** The new image's config; the layer of an archive of nothing is none. */
-  configBytes(layer: UnpackedLayer['diffID']): Buffer
+  readonly configBytes: (layer: DiffID) => Buffer
   readonly name: Reference | undefined
   /** The image it was made from, noted when it is still there. */
   readonly parentImage?: Digest
@@ -61,7 +60,7 @@ export async function deriveImage(store: StoreContext, derivation: Derivation): 
 async function recordImage(
   store: StoreContext,
   { configBytes, name, parentImage }: Derivation,
-  layer: UnpackedLayer['diffID'],
+  layer: DiffID,
 ): Promise<Digest> {
   const { paths, durability } = store
   const bytes = configBytes(layer)

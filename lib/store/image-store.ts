@@ -184,7 +184,7 @@ function isSource(from: LoadFrom): from is ImageSource {
 }
 
 async function openFrom(
-  { paths, driver }: StoreContext,
+  { driver }: StoreContext,
   from: string | AsyncIterable<Buffer>,
   { limits, signal }: LoadOptions,
 ): Promise<ImageSource> {

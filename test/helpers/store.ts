@@ -1,8 +1,10 @@
 /** Stores on folders of their own, and small images to put in them. */
-import { chmodSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { DiffID } from '../../lib/oci/digest.ts'
+import type { Image } from '../../lib/store/image-store.ts'
 import { Store, type StoreOptions } from '../../lib/store/store.ts'
 import { buildImage, dockerArchive, type ImageSpec, streamOf, type TestImage } from './image.ts'
 import type { TarSpec } from './rawtar.ts'
@@ -76,4 +78,40 @@ export function archiveOf(...images: readonly TestImage[]): AsyncIterable<Buffer
 
 export function diffIDs(image: TestImage): DiffID[] {
   return image.layers.map(({ diffID }) => diffID as DiffID)
+}
+
+/**
+ * A container as dockerd leaves it: layerdb's entry, the driver's folders, and containers/<id>/config.v2.json.
+ * `foreign` leaves the last out: an entry of whoever else. Returns its id.
+ */
+export async function addDockerContainer(
+  store: Store,
+  image: Image,
+  name: string,
+  { foreign = false }: { readonly foreign?: boolean } = {},
+): Promise<string> {
+  const [id, mountID] = [randomBytes(32).toString('hex'), randomBytes(32).toString('hex')]
+  const top = image.chainIDs.at(-1) ?? ''
+  const { cacheID } = await store.layers.get(top)
+  await store.driver.createReadWrite(`${mountID}-init`, cacheID)
+  await store.driver.createReadWrite(mountID, `${mountID}-init`)
+  const entry = join(store.root, 'image/overlay2/layerdb/mounts', id)
+  mkdirSync(entry)
+  writeFileSync(join(entry, 'mount-id'), mountID)
+  writeFileSync(join(entry, 'init-id'), `${mountID}-init`)
+  writeFileSync(join(entry, 'parent'), top)
+  if (foreign) return id
+  mkdirSync(join(store.root, 'containers', id), { recursive: true, mode: 0o710 })
+  const config = { Image: image.names[0] ?? image.id, Cmd: ['theirs'], Env: null, Hostname: id.slice(0, 12) }
+  const state = { Running: false, Paused: false }
+  const json = {
+    ID: id,
+    Name: `/${name}`,
+    Driver: 'overlay2',
+    Image: image.id,
+    Created: '2024-01-01T00:00:00Z',
+  }
+  const document = JSON.stringify({ ...json, Config: config, State: state })
+  writeFileSync(join(store.root, 'containers', id, 'config.v2.json'), document)
+  return id
 }

@@ -7,17 +7,7 @@ import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
 import { buildImage, collect, sha256, streamOf } from '../helpers/image.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
-import {
-  archiveOf,
-  diffIDs,
-  members,
-  newRoot,
-  newStore,
-  nginxImage,
-  openStore,
-  pythonImage,
-  storeFolders,
-} from '../helpers/store.ts'
+import { archiveOf, members, newStore, nginxImage, storeFolders } from '../helpers/store.ts'
 
 watchLeaks(() => storeFolders)
 

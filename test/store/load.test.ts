@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { chainIDs } from '../../lib/oci/chain-id.ts'
 import type { Progress } from '../../lib/store/progress.ts'
 import type { Store } from '../../lib/store/store.ts'
-import type { ImageSource, SourceImage } from '../../lib/transfer/source.ts'
+import type { ImageSource } from '../../lib/transfer/source.ts'
 import { startChild } from '../helpers/child.ts'
 import { missing } from '../helpers/gates.ts'
 import { buildImage, collect, sha256, streamOf, type TestImage } from '../helpers/image.ts'
@@ -38,7 +38,7 @@ function sourceOf(
       configBytes: image.configBytes,
       config: parseConfig(image.configBytes),
       layers: diffIDs(image).map((diffID, index) => ({ diffID, open: () => open(image, index) })),
-    })) as SourceImage[],
+    })),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
 }
