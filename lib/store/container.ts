@@ -12,6 +12,7 @@ import type { Image } from './image-store.ts'
 import { readLayers } from './layer-db.ts'
 import type { Mount } from './mount.ts'
 import { mountSubject, type Subject, unmountSubject } from './mounting.ts'
+import { requireTrustedXattrs } from './privilege.ts'
 import { chainOf } from './use.ts'
 
 export interface ContainerMountOptions extends MountOptions {
@@ -92,16 +93,18 @@ export class Container {
     await unmountSubject(this.#store, this.#subject(), options)
   }
 
-  /** What the container changed in its image, sorted by path. */
+  /** What the container changed in its image, sorted by path. @throws ERR_NO_PRIVILEGE */
   changes(): AsyncIterable<Change> {
     this.#store.expectOpen()
+    requireTrustedXattrs()
     const { mountID, initID } = this.#entry.mount
     return this.#store.driver.changes(mountID, initID)
   }
 
-  /** Its changes as a layer tar; the same bytes each time. */
+  /** Its changes as a layer tar; the same bytes each time. @throws ERR_NO_PRIVILEGE */
   diff(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<Buffer> {
     this.#store.expectOpen()
+    requireTrustedXattrs()
     const { mountID, initID } = this.#entry.mount
     return this.#store.driver.diff(mountID, initID, options)
   }

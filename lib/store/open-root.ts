@@ -1,5 +1,4 @@
 /** One open data root: what every part of the store works with. See context.ts. */
-import { readFileSync } from 'node:fs'
 import { mkdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
@@ -10,6 +9,7 @@ import { isDockerdRunning } from './docker.ts'
 import { withLock } from './lock.ts'
 import type { Mount } from './mount.ts'
 import { MODES, storeFolders, storePaths, type StorePaths } from './paths.ts'
+import { requireWriting } from './privilege.ts'
 
 /** The version of the files in `overlaid/` that this code writes. */
 const VERSION = 1
@@ -64,7 +64,7 @@ export class OpenRoot implements StoreContext {
 
   /** What refuses comes first, so that nothing is written to a root that cannot be a store. */
   async #prepare(): Promise<void> {
-    await requirePrivilege()
+    requireWriting()
     await this.refuseBesideDockerd()
     await mkdir(dirname(this.root), { recursive: true })
     await this.driver.prepare()
@@ -127,30 +127,6 @@ async function readVersion({ version: path }: Pick<StorePaths, 'version'>): Prom
   throw new OverlaidError('ERR_STORE_VERSION', `the store's version is ${JSON.stringify(text.trim())}`, {
     path,
     hint: `this overlaid reads up to version ${String(VERSION)}: use the one that wrote it, or a later one`,
-  })
-}
-
-/** What writing to a store takes, by the capability's bit in capability.h. */
-const CAPABILITIES = {
-  CAP_CHOWN: 0,
-  CAP_DAC_OVERRIDE: 1,
-  CAP_FOWNER: 3,
-  CAP_FSETID: 4,
-  CAP_SYS_ADMIN: 21,
-  CAP_MKNOD: 27,
-  CAP_SETFCAP: 31,
-} as const
-
-/** @throws ERR_NO_PRIVILEGE naming the capabilities that are missing */
-async function requirePrivilege(): Promise<void> {
-  const status = readFileSync('/proc/self/status', 'latin1')
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
-  const missing = Object.entries(CAPABILITIES).flatMap(([name, bit]) =>
-    (effective & (1n << BigInt(bit))) === 0n ? [name] : [],
-  )
-  if (missing.length === 0) return
-  throw new OverlaidError('ERR_NO_PRIVILEGE', `writing to a store needs ${missing.join(', ')}`, {
-    hint: 'mounts, device nodes, owners and trusted xattrs take root: run it as root, or open the store read-only',
   })
 }
 
