@@ -279,11 +279,14 @@ fcntl.fcntl(f, 37, struct.pack('hhqqi', fcntl.F_WRLCK, 0, 0, 0, 0))
 print('locked', flush=True)
 time.sleep(600)`
       const owner = spawn('python3', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] })
-      await new Promise((resolve) => owner.stdout.once('data', resolve))
-      expect(await mend()).toEqual({ found: [], left: [] })
       const ended = new Promise((resolve) => owner.once('exit', resolve))
-      owner.kill('SIGKILL')
-      await ended
+      try {
+        await new Promise((resolve) => owner.stdout.once('data', resolve))
+        expect(await mend()).toEqual({ found: [], left: [] })
+      } finally {
+        owner.kill('SIGKILL')
+        await ended
+      }
       expect(await mend()).toEqual({ found: ['rubbish stale-staging'], left: [] })
       expect(readdirSync(at('staging'))).toEqual([])
     })

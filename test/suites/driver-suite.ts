@@ -10,6 +10,7 @@ import { chmodSync, chownSync, lstatSync, mkdirSync, rmSync, symlinkSync } from 
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Change, Driver } from '../../lib/driver/driver.ts'
+import { collect, streamOf } from '../helpers/image.ts'
 import { mountsBelow, watchLeaks } from '../helpers/mounts.ts'
 import { dirAt, dumpTree, fileAt, hardlinkAt, symlinkAt, tree } from '../helpers/tree.ts'
 
@@ -40,22 +41,11 @@ export interface DriverSuiteOptions {
   readonly supports?: DriverSupport
 }
 
-/** Bytes of a stream. */
-export async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(chunk)
-  return Buffer.concat(chunks)
-}
-
 /** Changes as `docker diff` prints them. */
 export async function listed(changes: AsyncIterable<Change>): Promise<string[]> {
   const lines: string[] = []
   for await (const { kind, path } of changes) lines.push(`${kind} ${path.toString()}`)
   return lines
-}
-
-async function* streamOf(bytes: Buffer, chunk = 100_000): AsyncGenerator<Buffer> {
-  for (let at = 0; at < bytes.length; at += chunk) yield await Promise.resolve(bytes.subarray(at, at + chunk))
 }
 
 const ID = (digit: string): string => digit.repeat(64)

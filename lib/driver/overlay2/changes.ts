@@ -6,7 +6,7 @@
  * changes over 57,000 files. The list is the same, by moby's own rules:
  * - a file that was opened for writing and left as it was is copied up but not listed;
  * - a directory is listed for its own mode, owner or capability, or because something in it is;
- * - of a directory that is gone, or hidden by an opaque one, the names that were in it are deleted, not all below.
+ * - of a directory that is gone the name is deleted, not all below; of one that was made anew, the names in it.
  */
 import { closeSync, constants, openSync } from 'node:fs'
 import { joinBytes, pathAt } from '../../fs/walk.ts'
@@ -90,7 +90,7 @@ async function compareEntry(
   return changed || (isDirectory(entry) && inside.length > 0) ? [{ kind: 'C', path }, ...inside] : inside
 }
 
-/** Changes below `path`: of the directory that is there, or of the one that was. */
+/** Changes below the directory `path`. */
 async function compareInside(
   side: Side,
   entry: ScannedEntry,
@@ -99,10 +99,11 @@ async function compareInside(
   path: Buffer,
   options: ChangesOptions,
 ): Promise<Change[]> {
+  // Of a directory that something else replaced, moby does not tell what was in it.
+  if (!isDirectory(entry)) return []
   const wasDirectory = found !== undefined && (found.mode & S.S_IFMT) === S.S_IFDIR
   const oldFd = wasDirectory && old !== undefined ? openBelow(old, entry.name) : undefined
   try {
-    if (!isDirectory(entry)) return oldFd === undefined ? [] : await deletedBelow(oldFd, path, [])
     const inner = await enter(side, entry, path, options)
     try {
       return await compare(inner, oldFd, path, options)
