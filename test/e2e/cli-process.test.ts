@@ -44,7 +44,7 @@ describe.skipIf(missing('canMount', 'hasBinding'))('the command', () => {
       [0, ['images']],
       [1, ['load', '-i', '/nonexistent/x.tar']],
       [2, ['frob']],
-      [2, ['inspect', 'Not A Reference']],
+      [2, ['tag', 'web:1', 'Not A Reference']],
       [3, ['inspect', 'none:1']],
       [3, ['history', 'none:1']],
       [3, ['rmi', 'none:1']],
@@ -125,10 +125,14 @@ describe.skipIf(missing('canMount', 'hasBinding'))('the command', () => {
       ['tag', 'web:1', 'x:1'],
       ['gc'],
       ['commit', 'one'],
+      // the kernel hides trusted xattrs from them, and a diff without them would be wrong
+      ['diff', 'one'],
+      ['diff', '--tar', 'one'],
+      ['export', 'web:1'],
     ])('may not: %s %s', async (...argv) => {
       const { status, stderr } = await read(...argv.map((arg) => (arg === '@archive' ? archive : arg)))
       expect(status).toBe(5)
-      expect(stderr).toMatch(/privilege|permi|root/i)
+      expect(stderr).toMatch(/^overlaid: .* needs .*CAP_SYS_ADMIN.*\nhint: .*root/)
     })
 
     it('changes nothing by trying', async () => {
