@@ -15,7 +15,8 @@ export default defineConfig({
       tier('kernel', ['test/{native,driver,store}/**/*.test.ts'], 60_000),
       tier('fault', ['test/fault/**/*.test.ts'], 600_000),
       tier('fuzz', ['test/fuzz/**/*.test.ts'], 300_000),
-      tier('e2e', ['test/e2e/**/*.test.ts'], 600_000),
+      tier('e2e', ['test/{e2e,package}/**/*.test.ts'], 600_000),
+      tier('bench', ['test/bench/*.bench.ts'], 1_800_000),
     ],
   },
 })
