@@ -2,7 +2,8 @@
  * Unpacks a layer's archive into an empty folder, in the form of an overlayfs upper directory.
  *
  * What an archive leaves open until the layers below are known — folders it only implies, hard links to files that
- * it does not bring — is noted, and {@link settleLayer} settles it. Layers of one image unpack side by side.
+ * it does not bring, what there is to hide — is noted, and {@link settleLayer} settles it. So layers of one image
+ * unpack side by side.
  *
  * Safe by construction: every operation goes by fileops, which opens each parent inside the layer and creates each
  * last component with O_EXCL or O_NOFOLLOW. Names that are absolute or climb with `..` stay inside the layer.
@@ -10,7 +11,7 @@
 import { hasCode, OverlaidError, type SyscallError } from '../../errors.ts'
 import type { FileOp, OpMeta } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
-import { OPAQUE_VALUE, OPAQUE_XATTR, parseWhiteout, type Whiteout } from '../../oci/whiteout.ts'
+import { parseWhiteout, type Whiteout } from '../../oci/whiteout.ts'
 import type { TarEntry, TarHeader, TarLimits, TarObserver } from '../../tar/entry.ts'
 import { readTar } from '../../tar/reader.ts'
 import { badTar, quoteName } from '../../tar/syntax.ts'
@@ -29,7 +30,6 @@ import {
   type Place,
   visitTree,
 } from './apply-tree.ts'
-import type { MarkPrefix } from './upper.ts'
 
 /** A folder that the archive needs but never gives, for {@link settleLayer}. */
 export interface ImpliedDir {
@@ -52,7 +52,7 @@ export interface ApplyNotes {
   /** Parents before children; an empty path is the layer's root. */
   readonly implied: readonly ImpliedDir[]
   readonly whiteouts: readonly Buffer[]
-  /** Directories with the opaque mark. */
+  /** Directories that are to hide what is below; {@link settleLayer} marks those that have something to hide. */
   readonly opaque: readonly Buffer[]
   /** In the archive's order. */
   readonly links: readonly LowerLink[]
@@ -61,7 +61,6 @@ export interface ApplyNotes {
 }
 
 export interface ApplyLayerOptions {
-  readonly xattrPrefix: MarkPrefix
   readonly limits?: TarLimits
   readonly observer?: TarObserver
   readonly signal?: AbortSignal
@@ -79,7 +78,7 @@ export async function applyLayer(
   options: ApplyLayerOptions,
 ): Promise<ApplyNotes> {
   const queue = new OpQueue(diffFd, options.signal)
-  const applier = new Applier(queue, options.xattrPrefix)
+  const applier = new Applier(queue)
   try {
     for await (const entry of readTar(tar, options)) await applier.add(entry)
     return await applier.finish()
@@ -96,16 +95,14 @@ const MAX_MINOR = 0xfffff
 
 class Applier {
   readonly #queue: OpQueue
-  readonly #opaqueXattr: { readonly name: string; readonly value: Uint8Array }
   readonly #tree = new LayerTree()
   /** Metadata that folders get at the end, by path. */
   readonly #lastMeta = new Map<string, FileOp>()
   /** In the archive's order, with the paths they are at. */
   readonly #lowerLinks = new Map<LowerNode, string>()
 
-  constructor(queue: OpQueue, prefix: MarkPrefix) {
+  constructor(queue: OpQueue) {
     this.#queue = queue
-    this.#opaqueXattr = { name: prefix + OPAQUE_XATTR, value: OPAQUE_VALUE }
   }
 
   async add(entry: TarEntry): Promise<void> {
@@ -143,19 +140,9 @@ class Applier {
     // Below what this layer deletes or replaces by a file there is nothing left to hide.
     if (at === undefined) return
     const { dir, path } = this.#enter(parts)
-    if (mark.kind === 'opaque') this.#makeOpaque(dir, path)
+    if (mark.kind === 'opaque') dir.opaque = true
     if (mark.kind === 'whiteout')
       await this.#whiteOut(placeIn(dir, path, mark.name.toString('latin1')), entry.header)
-  }
-
-  #makeOpaque(dir: DirNode, path: string): void {
-    if (dir.opaque) return
-    dir.opaque = true
-    if (dir !== this.#tree.root) this.#mark(path)
-  }
-
-  #mark(path: string): void {
-    this.#queue.structure({ op: 'meta', path: Buffer.from(path, 'latin1'), xattrs: [this.#opaqueXattr] })
   }
 
   /** Hides `place` of the layers below, and nothing that this layer brings. */
@@ -163,7 +150,7 @@ class Applier {
     const existing = place.parent.children.get(place.name)
     if (existing?.kind === 'dir' && hasContent(existing)) {
       existing.fresh = true
-      this.#makeOpaque(existing, place.path)
+      existing.opaque = true
       return
     }
     if (existing !== undefined && existing.kind !== 'dir') return
@@ -196,10 +183,9 @@ class Applier {
   #enter(parts: string[]): { dir: DirNode; path: string } {
     return this.#tree.enter(parts, (path, dir) => {
       const bytes = Buffer.from(path, 'latin1')
-      // A whiteout in its place hides more than a folder's time could tell: it is replaced by an opaque folder.
+      // There is a whiteout in its place.
       if (dir.fresh) this.#queue.structure({ op: 'remove', path: bytes })
       this.#queue.structure({ op: 'dir', path: bytes, ...IMPLIED_META })
-      if (dir.fresh) this.#mark(path)
     })
   }
 
@@ -215,7 +201,6 @@ class Applier {
     }
     dir.given = true
     this.#queue.structure({ op: 'dir', path, ...metaOf(header) })
-    if (fresh) this.#mark(place.path)
     this.#lastMeta.set(place.path, lastMetaOf(path, header))
   }
 

@@ -112,7 +112,7 @@ export class SettlingLayer {
     if (fresh) await this.removeWhiteout(path)
     await this.run([{ op: 'dir', path: Buffer.from(path, 'latin1'), ...DEFAULT_DIR }])
     this.implied.set(path, { fresh })
-    if (fresh) await this.makeOpaque(path)
+    if (fresh) this.makeOpaque(path)
   }
 
   async removeWhiteout(path: string): Promise<void> {
@@ -121,11 +121,21 @@ export class SettlingLayer {
     this.whiteouts.delete(path)
   }
 
-  async makeOpaque(path: string): Promise<void> {
-    const xattrs = [{ name: this.#prefix + OPAQUE_XATTR, value: OPAQUE_VALUE }]
-    await this.run([{ op: 'meta', path: Buffer.from(path, 'latin1'), xattrs }])
+  /** The folder is to hide what is below it. */
+  makeOpaque(path: string): void {
     this.opaque.add(path)
     this.#lower.clear()
+  }
+
+  /** Marks the opaque folders that have something to hide: the kernel shows the mark itself in a layer alone. */
+  async markOpaque(): Promise<void> {
+    const xattrs = [{ name: this.#prefix + OPAQUE_XATTR, value: OPAQUE_VALUE }]
+    const ops: FileOp[] = []
+    for (const path of this.opaque) {
+      if ((await this.lowerAt(path))?.kind !== 'dir') continue
+      ops.push({ op: 'meta', path: Buffer.from(path, 'latin1'), xattrs })
+    }
+    await this.run(ops)
   }
 
   /** Renames entries of the folder `from`, which have no namesakes in `to`, and follows them in the notes. */

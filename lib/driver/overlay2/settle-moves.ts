@@ -57,8 +57,8 @@ async function moveInto(layer: SettlingLayer, from: string, to: string): Promise
   const wasOpaque = layer.opaque.has(from)
   const wasFresh = layer.implied.get(from)?.fresh === true
   await layer.removeDir(from)
-  if (wasFresh) await renew(layer, to)
-  else if (wasOpaque && to !== '') await layer.makeOpaque(to)
+  if (wasFresh) renew(layer, to)
+  else if (wasOpaque && to !== '') layer.makeOpaque(to)
 }
 
 interface Move {
@@ -75,7 +75,7 @@ async function moveOnto(layer: SettlingLayer, move: Move, kind: FoundKind, dest:
   else if (dest === 'whiteout') {
     await layer.removeWhiteout(target)
     await layer.moveEntries(from, to, [name])
-    if (kind === 'dir') await renew(layer, target)
+    if (kind === 'dir') renew(layer, target)
   } else if (kind === 'dir' && dest === 'dir') await mergeDirs(layer, source, target)
   else throw collision(from, to, name)
 }
@@ -101,12 +101,12 @@ async function moveLinks(
 /** A whiteout hides what is below: by a folder's mark where the layer brings a folder of that name. */
 async function whiteOut(layer: SettlingLayer, from: string, to: string, isDir: boolean): Promise<void> {
   await layer.removeWhiteout(from)
-  if (isDir) await renew(layer, to)
+  if (isDir) renew(layer, to)
 }
 
-async function renew(layer: SettlingLayer, path: string): Promise<void> {
+function renew(layer: SettlingLayer, path: string): void {
   if (layer.implied.has(path)) layer.implied.set(path, { fresh: true })
-  await layer.makeOpaque(path)
+  layer.makeOpaque(path)
 }
 
 async function mergeDirs(layer: SettlingLayer, from: string, to: string): Promise<void> {

@@ -8,7 +8,8 @@
  * 3. A hard link to a file below copies the file up.
  * 4. A whiteout where there is no folder below to hide anything in is removed: overlayfs hides whiteouts in merged
  *    folders only, elsewhere they would be listed. A folder that is implied by such whiteouts alone goes with them.
- * 5. An opaque root becomes a whiteout for each name in the root below: the kernel does not look at the root's mark.
+ * 5. A folder that is opaque gets its mark where there is a folder below to hide.
+ * 6. An opaque root becomes a whiteout for each name in the root below: the kernel does not look at the root's mark.
  */
 import type { FileOp } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
@@ -44,6 +45,7 @@ export async function settleLayer(
   const added = await settleLinks(layer, signal)
   await dropWhiteouts(layer)
   await dropEmptyDirs(layer)
+  await layer.markOpaque()
   await giveImpliedMetadata(layer)
   await layer.restoreTimes()
   return added
@@ -57,7 +59,7 @@ async function hideRoot(layer: SettlingLayer): Promise<void> {
     if (own === undefined) await addWhiteout(layer, path)
     else if (own.kind === 'dir') {
       if (layer.implied.has(path)) layer.implied.set(path, { fresh: true })
-      await layer.makeOpaque(path)
+      layer.makeOpaque(path)
     }
   }
 }

@@ -167,7 +167,7 @@ export async function applyTo(
 ): Promise<ApplyNotes> {
   const diff = openDirectory(folder.diff)
   try {
-    return await applyLayer(diff.fd, tar, { xattrPrefix: XATTR_PREFIX, ...options })
+    return await applyLayer(diff.fd, tar, options)
   } finally {
     diff.close()
   }
