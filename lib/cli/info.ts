@@ -9,7 +9,8 @@ export const verb: Verb = {
     ['--json info | jq .capabilities', 'the kernel capabilities that probing found'],
   ],
   async run({ openStore, out }) {
-    await using store = await openStore('read')
+    // Not for reading only: that wants a root that is there, and this is asked before there is one.
+    await using store = await openStore('write')
     const info = { version: packageVersion(), ...(await store.info()) }
     await out.result(info, () => lines(info).map((line) => out.name(line)))
   },

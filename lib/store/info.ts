@@ -1,16 +1,22 @@
 /** What `overlaid info` prints, minus the version. */
-import { describeBacking } from '../driver/backing.ts'
+import { describeBacking, nearestExisting } from '../driver/backing.ts'
 import { DRIVER_NAMES, type DriverRefusal } from '../driver/select.ts'
+import { probeCapabilities } from '../native/probe.ts'
+import { hasCode } from '../errors.ts'
+import { writeFileAtomic } from '../fs/atomic.ts'
+import { bootID } from '../native/boot-id.ts'
+import { type Capabilities, probeCapabilities } from '../native/probe.ts'
 import { listContainers } from './container-entry.ts'
 import type { StoreContext } from './context.ts'
 import { listImageIDs } from './image-db.ts'
 import { listChainIDs } from './layer-db.ts'
+import { MODES } from './paths.ts'
 
 export interface StoreInfo {
   readonly root: string
   readonly driver: string
   readonly backingFs: { readonly name: string; readonly magic: string; readonly dType: boolean }
-  /** What the kernel can, each found by trying. */
+  /** What the kernel can, each found by trying, in a folder of the root that is removed again. */
   readonly capabilities: Readonly<Record<string, boolean>>
   readonly drivers: readonly { readonly name: string; readonly usable: boolean; readonly reason?: string }[]
   readonly images: number
@@ -25,7 +31,7 @@ export async function storeInfo(store: StoreContext, refused: readonly DriverRef
     root,
     driver: driver.name,
     backingFs: { name, magic, dType: dType ?? true },
-    capabilities: {},
+    capabilities: { ...(await probeCapabilities(nearestExisting(root))) },
     drivers: DRIVER_NAMES.map((candidate) => {
       const reason = refused.find((refusal) => refusal.driver === candidate)?.reason
       return { name: candidate, usable: reason === undefined, ...(reason !== undefined && { reason }) }
@@ -33,5 +39,40 @@ export async function storeInfo(store: StoreContext, refused: readonly DriverRef
     images: (await listImageIDs(paths)).length,
     layers: (await listChainIDs(paths)).length,
     containers: (await listContainers(store)).length,
+  }
+}
+
+interface Probed {
+  readonly bootID: string
+  readonly capabilities: Capabilities
+}
+
+/**
+ * What was found in this boot, else found now: in a folder of the data root that is removed again. A store that is
+ * open for writing keeps the answer; one that is read-only leaves nothing, and tries each time.
+ */
+async function capabilities(store: StoreContext): Promise<Capabilities> {
+  const boot = await bootID()
+  const known = await readProbed(store.paths.capabilities)
+  if (known?.bootID === boot) return known.capabilities
+  const found = await probeCapabilities(nearestExisting(store.root))
+  if (store.readOnly || !found.overlay) return found
+  const content: Probed = { bootID: boot, capabilities: found }
+  await store.locked(() =>
+    writeFileAtomic(store.paths.capabilities, JSON.stringify(content), {
+      mode: MODES.privateFile,
+      durability: 'none',
+    }),
+  )
+  return found
+}
+
+async function readProbed(path: string): Promise<Probed | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as Probed
+  } catch (error) {
+    // EACCES: a reader who may not look into our folder. SyntaxError: cut off by a power cut, it is never synced.
+    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES') || error instanceof SyntaxError) return undefined
+    throw error
   }
 }
