@@ -1,7 +1,9 @@
 /** What `overlaid info` prints, minus the version. */
+import { readFile } from 'node:fs/promises'
 import { describeBacking, nearestExisting } from '../driver/backing.ts'
+import type { Driver } from '../driver/driver.ts'
 import { DRIVER_NAMES, type DriverRefusal } from '../driver/select.ts'
-import { probeCapabilities } from '../native/probe.ts'
+import { hasCode } from '../errors.ts'
 import { hasCode } from '../errors.ts'
 import { writeFileAtomic } from '../fs/atomic.ts'
 import { bootID } from '../native/boot-id.ts'
@@ -27,14 +29,17 @@ export interface StoreInfo {
 export async function storeInfo(store: StoreContext, refused: readonly DriverRefusal[]): Promise<StoreInfo> {
   const { root, driver, paths } = store
   const { name, magic, dType } = await describeBacking(root)
+  const reasons = new Map(refused.map((refusal) => [refusal.driver, refusal.reason]))
+  const own = await whyUnusable(driver)
+  if (own !== undefined) reasons.set(driver.name, own)
   return {
     root,
     driver: driver.name,
     backingFs: { name, magic, dType: dType ?? true },
-    capabilities: { ...(await probeCapabilities(nearestExisting(root))) },
-    drivers: DRIVER_NAMES.map((candidate) => {
-      const reason = refused.find((refusal) => refusal.driver === candidate)?.reason
-      return { name: candidate, usable: reason === undefined, ...(reason !== undefined && { reason }) }
+    capabilities: { ...(await capabilities(store)) },
+    drivers: DRIVER_NAMES.map((name) => {
+      const reason = reasons.get(name)
+      return { name, usable: reason === undefined, ...(reason !== undefined && { reason }) }
     }),
     images: (await listImageIDs(paths)).length,
     layers: (await listChainIDs(paths)).length,
@@ -56,15 +61,19 @@ async function capabilities(store: StoreContext): Promise<Capabilities> {
   const known = await readProbed(store.paths.capabilities)
   if (known?.bootID === boot) return known.capabilities
   const found = await probeCapabilities(nearestExisting(store.root))
-  if (store.readOnly || !found.overlay) return found
-  const content: Probed = { bootID: boot, capabilities: found }
-  await store.locked(() =>
-    writeFileAtomic(store.paths.capabilities, JSON.stringify(content), {
-      mode: MODES.privateFile,
-      durability: 'none',
-    }),
-  )
+  // What this process may not try, another may.
+  if (!store.readOnly && found.overlay) await keepProbed(store, { bootID: boot, capabilities: found })
   return found
+}
+
+async function keepProbed({ paths }: StoreContext, probed: Probed): Promise<void> {
+  try {
+    const options = { mode: MODES.privateFile, durability: 'none' } as const
+    await writeFileAtomic(paths.capabilities, JSON.stringify(probed), options)
+  } catch (error) {
+    // A root that nothing was written to yet: asking makes none.
+    if (!hasCode(error, 'ENOENT')) throw error
+  }
 }
 
 async function readProbed(path: string): Promise<Probed | undefined> {
@@ -74,5 +83,16 @@ async function readProbed(path: string): Promise<Probed | undefined> {
     // EACCES: a reader who may not look into our folder. SyntaxError: cut off by a power cut, it is never synced.
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES') || error instanceof SyntaxError) return undefined
     throw error
+  }
+}
+
+/** Why the root's own driver cannot write here: it was selected by what is in the root, not by trying. */
+async function whyUnusable(driver: Driver): Promise<string | undefined> {
+  try {
+    await driver.verify()
+    return undefined
+  } catch (error) {
+    if (!hasCode(error, 'ERR_UNSUPPORTED_FS', 'ERR_UNSUPPORTED_KERNEL', 'ERR_NO_PRIVILEGE')) throw error
+    return (error as Error).message
   }
 }

@@ -1,6 +1,6 @@
 /** One open data root: what every part of the store works with. See context.ts. */
-import { mkdir, readFile, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type Durability, mkdirDurable, writeFileAtomic } from '../fs/atomic.ts'
@@ -66,7 +66,6 @@ export class OpenRoot implements StoreContext {
   async #prepare(): Promise<void> {
     requireWriting()
     await this.refuseBesideDockerd()
-    await mkdir(dirname(this.root), { recursive: true })
     await this.driver.prepare()
     for (const [path, mode] of storeFolders(this.paths)) {
       await mkdirDurable(path, { mode, durability: this.durability })

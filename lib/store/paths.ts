@@ -15,6 +15,7 @@
  *       containers/<id>/config.v2.json               containers that dockerd made: read, never written
  *       overlaid/                              0700
  *         version                              0600  `1\n`: the version of this folder's own files
+ *         capabilities.json                    0600  what probing found in this boot: see info.ts
  *         lock                                 0600  the store lock: every decision about what is in use
  *         locks/<container id>                 0600  one container's (or image mount's) mount, unmount, rm, commit
  *         leases/<random>                      0600  layers and folders that a running process is making or needs
@@ -55,6 +56,7 @@ export interface StorePaths {
   readonly dockerContainers: string
   readonly own: string
   readonly version: string
+  readonly capabilities: string
   readonly lock: string
   readonly locks: string
   readonly leases: string
@@ -81,6 +83,7 @@ export function storePaths(root: string, driverName: string): StorePaths {
     dockerContainers: join(root, 'containers'),
     own,
     version: join(own, 'version'),
+    capabilities: join(own, 'capabilities.json'),
     lock: join(own, 'lock'),
     locks: join(own, 'locks'),
     leases: join(own, 'leases'),
