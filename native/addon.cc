@@ -1,4 +1,5 @@
-// The addon: each function is one system call (or one batch of them) as a promise. Nothing here knows layers.
+// The addon: each function is one system call (or one batch of them) as a promise. Nothing here
+// knows layers.
 #include <napi.h>
 
 #include "register.h"

@@ -1,4 +1,5 @@
-// Typed readers of a call's arguments. The first wrong one makes Throw() throw a TypeError, synchronously.
+// Typed readers of a call's arguments. The first wrong one makes Throw() throw a TypeError,
+// synchronously.
 #pragma once
 
 #include <napi.h>

@@ -1,5 +1,6 @@
-// Kernel numbers that older libc headers lack, each with the kernel that brought it. Everything newer than
-// Linux 4.18 (RHEL 8) goes through syscall(2) with these, so that the addon builds the same on every libc.
+// Kernel numbers that older libc headers lack, each with the kernel that brought it. Everything
+// newer than Linux 4.18 (RHEL 8) goes through syscall(2) with these, so that the addon builds the
+// same on every libc.
 #pragma once
 
 #include <sys/syscall.h>
@@ -10,16 +11,16 @@
 namespace overlaid::sys {
 
 // From 5.1 on, system call numbers are the same on every architecture that Node runs on.
-constexpr long kOpenTree = 428;       // 5.2
-constexpr long kMoveMount = 429;      // 5.2
-constexpr long kFsopen = 430;         // 5.2
-constexpr long kFsconfig = 431;       // 5.2
-constexpr long kFsmount = 432;        // 5.2
-constexpr long kPidfdOpen = 434;      // 5.3
-constexpr long kOpenat2 = 437;        // 5.6
-constexpr long kMountSetattr = 442;   // 5.12
-constexpr long kStatmount = 457;      // 6.8
-constexpr long kListmount = 458;      // 6.8
+constexpr long kOpenTree = 428;      // 5.2
+constexpr long kMoveMount = 429;     // 5.2
+constexpr long kFsopen = 430;        // 5.2
+constexpr long kFsconfig = 431;      // 5.2
+constexpr long kFsmount = 432;       // 5.2
+constexpr long kPidfdOpen = 434;     // 5.3
+constexpr long kOpenat2 = 437;       // 5.6
+constexpr long kMountSetattr = 442;  // 5.12
+constexpr long kStatmount = 457;     // 6.8
+constexpr long kListmount = 458;     // 6.8
 
 constexpr unsigned kFsconfigSetFlag = 0;
 constexpr unsigned kFsconfigSetString = 1;

@@ -1,5 +1,5 @@
-// CRC-64 as tar-split records it: Go's hash/crc64 with the ISO polynomial. The one function that is not a
-// system call: in JavaScript it would need a bigint a byte.
+// CRC-64 as tar-split records it: Go's hash/crc64 with the ISO polynomial. The one function that is
+// not a system call: in JavaScript it would need a bigint a byte.
 #include <array>
 #include <bit>
 #include <cstring>

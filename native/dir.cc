@@ -1,4 +1,5 @@
-// Whole directories in one call: getdents64, scandirat (getdents64 + statx + xattrs + readlink), removeTree.
+// Whole directories in one call: getdents64, scandirat (getdents64 + statx + xattrs + readlink),
+// removeTree.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -90,7 +91,8 @@ Result<Scanned> ScanEntry(int fd, std::string name, bool with_xattrs) {
   }
   if (!with_xattrs) return entry;
   // The only way to a name below a descriptor before getxattrat (6.13).
-  auto xattrs = ReadXattrs({.fd = -1, .path = "/proc/self/fd/" + std::to_string(fd) + "/" + entry.name});
+  auto xattrs =
+      ReadXattrs({.fd = -1, .path = "/proc/self/fd/" + std::to_string(fd) + "/" + entry.name});
   if (!xattrs) return xattrs.error();
   entry.xattrs = std::move(*xattrs);
   return entry;

@@ -31,7 +31,8 @@ void AppendRecords(const char* at, const char* end, std::vector<Dirent>& entries
     Record record{};
     std::memcpy(&record, at, kNameOffset);
     const std::string_view name(at + kNameOffset);
-    if (name != "." && name != "..") entries.push_back({std::string(name), record.type, record.ino});
+    if (name != "." && name != "..")
+      entries.push_back({std::string(name), record.type, record.ino});
     at += record.reclen;
   }
 }
@@ -42,7 +43,8 @@ Result<std::vector<Dirent>> ReadDirectory(int fd) {
   std::vector<Dirent> entries;
   alignas(8) std::array<char, kBufferSize> buffer;  // NOLINT: filled by the kernel
   for (;;) {
-    const auto length = RetryEintr([&] { return syscall(SYS_getdents64, fd, buffer.data(), buffer.size()); });
+    const auto length =
+        RetryEintr([&] { return syscall(SYS_getdents64, fd, buffer.data(), buffer.size()); });
     if (length < 0) return SysError{.code = errno, .syscall = "getdents64"};
     if (length == 0) return entries;
     AppendRecords(buffer.data(), buffer.data() + length, entries);

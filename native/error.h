@@ -7,7 +7,8 @@
 
 namespace overlaid {
 
-// An Error with Node's own fields (code, negative errno, syscall, path, dest), plus flags, detail and index.
+// An Error with Node's own fields (code, negative errno, syscall, path, dest), plus flags, detail
+// and index.
 Napi::Error ToError(Napi::Env env, const SysError& error);
 
 }  // namespace overlaid

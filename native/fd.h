@@ -20,7 +20,8 @@ class PreserveErrno {
   int saved_ = errno;
 };
 
-// Closes its descriptor once; errno survives, so that the reason of a failure is not lost on the way out.
+// Closes its descriptor once; errno survives, so that the reason of a failure is not lost on the
+// way out.
 class Fd {
  public:
   Fd() = default;

@@ -25,9 +25,9 @@ struct Place {
   std::string name;
 };
 
-// Opened parents by path. Archives list a folder's members together, so a few are enough. What could make a cached
-// path mean another folder is forgotten with Clear(): a rename or a removal. A new name cannot, since every
-// component of a cached path exists already.
+// Opened parents by path. Archives list a folder's members together, so a few are enough. What
+// could make a cached path mean another folder is forgotten with Clear(): a rename or a removal. A
+// new name cannot, since every component of a cached path exists already.
 class Parents {
  public:
   explicit Parents(int root_fd) : root_fd_(root_fd) {}
@@ -74,8 +74,8 @@ class Parents {
 // /proc/self/fd/N, the way to an object that is open with O_PATH for calls that take no empty path.
 std::string ProcPath(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
-// An object that is open, for the metadata calls: really (fchmod works), by O_PATH, or a symlink, whose xattrs
-// can only be reached by name.
+// An object that is open, for the metadata calls: really (fchmod works), by O_PATH, or a symlink,
+// whose xattrs can only be reached by name.
 struct Object {
   int fd;
   enum class How { kOpen, kPath, kLink } how;
@@ -88,8 +88,8 @@ Status SetXattrs(const Object& object, const Metadata& metadata) {
     if (object.how == Object::How::kLink) {
       at.path = ProcPath(object.place.parent_fd) + "/" + object.place.name;
     }
-    // setxattr(2) follows /proc/self/fd/N to the object; lsetxattr would act on the proc link itself, so a
-    // device or fifo goes through its parent too.
+    // setxattr(2) follows /proc/self/fd/N to the object; lsetxattr would act on the proc link
+    // itself, so a device or fifo goes through its parent too.
     if (object.how == Object::How::kPath) {
       at.path = ProcPath(object.place.parent_fd) + "/" + object.place.name;
     }
@@ -137,14 +137,14 @@ Status Apply(const Object& object, const Metadata& metadata) {
 Status ApplyAt(const Place& place, const Metadata& metadata) {
   const Fd fd(openat(place.parent_fd, place.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return Failed("openat");
-  struct stat stat{};
+  struct stat stat {};
   if (fstat(fd.get(), &stat) != 0) return Failed("fstat");
   if (S_ISLNK(stat.st_mode)) return Apply({fd.get(), Object::How::kLink, place}, metadata);
   if (!S_ISREG(stat.st_mode) && !S_ISDIR(stat.st_mode)) {
     return Apply({fd.get(), Object::How::kPath, place}, metadata);
   }
-  const Fd open(openat(place.parent_fd, place.name.c_str(),
-                       O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  const Fd open(
+      openat(place.parent_fd, place.name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!open) return Failed("openat");
   return Apply({open.get(), Object::How::kOpen, place}, metadata);
 }
@@ -153,8 +153,8 @@ Status WriteAll(int fd, std::vector<iovec>& data, int64_t offset) {
   size_t at = 0;
   while (at < data.size()) {
     const auto count = std::min<size_t>(data.size() - at, IOV_MAX);
-    auto written = RetryEintr(
-        [&] { return pwritev(fd, &data[at], static_cast<int>(count), offset); });
+    auto written =
+        RetryEintr([&] { return pwritev(fd, &data[at], static_cast<int>(count), offset); });
     if (written < 0) return Failed("pwritev");
     offset += written;
     for (; at < data.size() && static_cast<size_t>(written) >= data[at].iov_len; at++) {
@@ -232,7 +232,8 @@ class Batch {
   }
 
   static Status Symlink(const Place& place, const FileOp& op) {
-    if (symlinkat(op.target.c_str(), place.parent_fd, place.name.c_str()) != 0) return Failed("symlinkat");
+    if (symlinkat(op.target.c_str(), place.parent_fd, place.name.c_str()) != 0)
+      return Failed("symlinkat");
     return ApplyAt(place, op.metadata);
   }
 
@@ -244,7 +245,8 @@ class Batch {
   }
 
   Status Link(const Place& place, const FileOp& op) {
-    // Locating the target may drop the parent from the cache, so that one is held by a descriptor of its own.
+    // Locating the target may drop the parent from the cache, so that one is held by a descriptor
+    // of its own.
     const Fd parent(fcntl(place.parent_fd, F_DUPFD_CLOEXEC, 0));
     if (!parent) return Failed("fcntl");
     auto target = parents_.Locate(op.target);

@@ -1,6 +1,6 @@
-// The batch primitive: a list of file operations below a root, run in order on one thread. Each parent is resolved
-// inside the root (resolve.h), each last component is made or opened without following it, and metadata goes by
-// descriptor. What the operations mean is the caller's business.
+// The batch primitive: a list of file operations below a root, run in order on one thread. Each
+// parent is resolved inside the root (resolve.h), each last component is made or opened without
+// following it, and metadata goes by descriptor. What the operations mean is the caller's business.
 #pragma once
 
 #include <sys/uio.h>

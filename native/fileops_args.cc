@@ -120,7 +120,8 @@ Napi::Value Fileops(const Napi::CallbackInfo& info) {
   OpReader reader(args, keep);
   std::vector<FileOp> ops;
   ops.reserve(list.Length());
-  for (uint32_t i = 0; i < list.Length() && !args.Failed(); i++) ops.push_back(reader.Read(list.Get(i)));
+  for (uint32_t i = 0; i < list.Length() && !args.Failed(); i++)
+    ops.push_back(reader.Read(list.Get(i)));
   if (args.Failed()) return args.Throw();
   return RunJob(
       info.Env(), "fileops",

@@ -17,7 +17,8 @@ struct ConfigCall {
   int aux;
 };
 
-// On failure the error's path is the key, its dest the value, and its detail the context's messages.
+// On failure the error's path is the key, its dest the value, and its detail the context's
+// messages.
 Status Fsconfig(const ConfigCall& call);
 
 // The messages of a context since the last look.

@@ -1,5 +1,6 @@
-// A whole file system context in one call: fsopen, each parameter, CMD_CREATE, fsmount. A chain of 500 layers has
-// more than 500 parameters, and a promise each would cost many times what the kernel does.
+// A whole file system context in one call: fsopen, each parameter, CMD_CREATE, fsmount. A chain of
+// 500 layers has more than 500 parameters, and a promise each would cost many times what the kernel
+// does.
 #include <fcntl.h>
 
 #include "args.h"
@@ -10,7 +11,8 @@
 namespace overlaid {
 namespace {
 
-// One fsconfig call: a flag (neither value nor path), a string, or a directory that is opened for it.
+// One fsconfig call: a flag (neither value nor path), a string, or a directory that is opened for
+// it.
 struct Parameter {
   std::string key;
   std::optional<std::string> value;
@@ -84,7 +86,8 @@ Napi::Value FsmountConfigured(const Napi::CallbackInfo& info) {
   const auto attributes = args.Integer<uint32_t>("attributes");
   std::vector<Parameter> parameters;
   parameters.reserve(list.Length());
-  for (uint32_t i = 0; i < list.Length(); i++) parameters.push_back(ReadParameter(args, list.Get(i)));
+  for (uint32_t i = 0; i < list.Length(); i++)
+    parameters.push_back(ReadParameter(args, list.Get(i)));
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "fsmount",
                 [=] { return MountConfigured(type, parameters, attributes); });

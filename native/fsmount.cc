@@ -1,4 +1,5 @@
-// The mount API of Linux 5.2: fsopen, fsconfig, fsmount, move_mount, open_tree, and mount_setattr of 5.12.
+// The mount API of Linux 5.2: fsopen, fsconfig, fsmount, move_mount, open_tree, and mount_setattr
+// of 5.12.
 #include <fcntl.h>
 
 #include <array>

@@ -14,8 +14,8 @@
 
 namespace overlaid {
 
-// Runs `Work`, a callable that gives a Result<T>, on a thread of libuv's pool and settles a promise with it.
-// The work never touches napi: it owns all that it needs.
+// Runs `Work`, a callable that gives a Result<T>, on a thread of libuv's pool and settles a promise
+// with it. The work never touches napi: it owns all that it needs.
 template <typename Work>
 class Job : public Napi::AsyncWorker {
  public:
@@ -58,8 +58,8 @@ Napi::Value RunJob(Napi::Env env, const char* name, Work work, Napi::Object keep
   return Job<Work>::Run(env, name, std::move(work), keep);
 }
 
-// As RunJob, for work that changes what belongs to its thread (working directory, mount namespace): the pool's
-// thread starts one of its own for it and waits.
+// As RunJob, for work that changes what belongs to its thread (working directory, mount namespace):
+// the pool's thread starts one of its own for it and waits.
 template <typename Work>
 Napi::Value RunJobOnOwnThread(Napi::Env env, const char* name, Work work) {
   return RunJob(env, name, [work = std::move(work)]() mutable {

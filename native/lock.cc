@@ -1,5 +1,6 @@
-// Locks that belong to an open file description: the kernel releases them when the last descriptor is closed,
-// however the process ends. fcntl(F_OFD_SETLK) for our own, flock(2) to notice dockerd's.
+// Locks that belong to an open file description: the kernel releases them when the last descriptor
+// is closed, however the process ends. fcntl(F_OFD_SETLK) for our own, flock(2) to notice
+// dockerd's.
 #include <fcntl.h>
 #include <sys/file.h>
 
@@ -36,7 +37,7 @@ Napi::Value OfdLock(const Napi::CallbackInfo& info) {
   const auto kind = ReadKind(args);
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "fcntl", [fd, kind]() -> Result<bool> {
-    struct flock lock{};
+    struct flock lock {};
     lock.l_type = FcntlType(kind);
     lock.l_whence = SEEK_SET;
     if (RetryEintr([&] { return fcntl(fd, F_OFD_SETLK, &lock); }) == 0) return true;

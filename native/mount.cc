@@ -32,10 +32,8 @@ Napi::Value Umount2(const Napi::CallbackInfo& info) {
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "umount2", [target = std::move(target), flags]() -> Status {
     if (umount2(target.c_str(), flags) == 0) return Done{};
-    return SysError{.code = errno,
-                    .syscall = "umount2",
-                    .path = target,
-                    .flags = static_cast<uint64_t>(flags)};
+    return SysError{
+        .code = errno, .syscall = "umount2", .path = target, .flags = static_cast<uint64_t>(flags)};
   });
 }
 

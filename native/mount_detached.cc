@@ -57,7 +57,8 @@ Status Mount(const Request& request) {
 // The line of this thread's mount table for what is mounted at `target`; empty when there is none.
 std::string MountinfoLine(const std::string& target) {
   sys::Statx stat{};
-  // The table has the re-usable id (5.8), which statx gives when the unique one (6.8) is not asked for.
+  // The table has the re-usable id (5.8), which statx gives when the unique one (6.8) is not asked
+  // for.
   constexpr unsigned kMask = sys::kStatxMntId;
   if (syscall(SYS_statx, AT_FDCWD, target.c_str(), 0, kMask, &stat) != 0) return {};
   const bool has_id = (stat.mask & sys::kStatxMntId) != 0;
@@ -71,10 +72,11 @@ std::string MountinfoLine(const std::string& target) {
   return found;
 }
 
-// In a mount namespace of this thread's own, so that not even for a moment anybody sees the mount, no copy of it
-// is propagated, and nothing is left if the process is killed.
+// In a mount namespace of this thread's own, so that not even for a moment anybody sees the mount,
+// no copy of it is propagated, and nothing is left if the process is killed.
 Result<DetachedMount> MountAlone(const Request& request) {
-  // chdir before unshare(CLONE_NEWNS): it moves the working directory over to the copies of the mounts.
+  // chdir before unshare(CLONE_NEWNS): it moves the working directory over to the copies of the
+  // mounts.
   if (unshare(CLONE_FS) != 0) return SysError{.code = errno, .syscall = "unshare"};
   if (fchdir(request.cwd) != 0) return SysError{.code = errno, .syscall = "fchdir"};
   const Fd home(open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
@@ -85,11 +87,11 @@ Result<DetachedMount> MountAlone(const Request& request) {
   }
   if (auto mounted = Mount(request); !mounted) return mounted.error();
   DetachedMount result{.fd = {}, .mountinfo = MountinfoLine(request.target)};
-  result.fd = Fd(static_cast<int>(syscall(sys::kOpenTree, AT_FDCWD, request.target.c_str(),
-                                          sys::kOpenTreeClone | O_CLOEXEC)));
+  result.fd = Fd(static_cast<int>(
+      syscall(sys::kOpenTree, AT_FDCWD, request.target.c_str(), sys::kOpenTreeClone | O_CLOEXEC)));
   if (!result.fd) return SysError{.code = errno, .syscall = "open_tree", .path = request.target};
-  // Back, so that the namespace and its copies of all mounts are gone when this returns and not some time after:
-  // a copy keeps its file system busy.
+  // Back, so that the namespace and its copies of all mounts are gone when this returns and not
+  // some time after: a copy keeps its file system busy.
   if (setns(home.get(), CLONE_NEWNS) != 0) return SysError{.code = errno, .syscall = "setns"};
   return result;
 }

@@ -22,10 +22,8 @@ Napi::Value Openat(const Napi::CallbackInfo& info) {
   return RunJob(info.Env(), "openat", [=]() -> Result<Fd> {
     Fd fd(RetryEintr([&] { return openat(dirfd, path.c_str(), flags | O_CLOEXEC, mode); }));
     if (fd) return fd;
-    return SysError{.code = errno,
-                    .syscall = "openat",
-                    .path = path,
-                    .flags = static_cast<uint64_t>(flags)};
+    return SysError{
+        .code = errno, .syscall = "openat", .path = path, .flags = static_cast<uint64_t>(flags)};
   });
 }
 
@@ -77,7 +75,8 @@ Napi::Value Renameat2(const Napi::CallbackInfo& info) {
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "renameat2", [=]() -> Status {
     // By number: musl has no wrapper.
-    if (syscall(SYS_renameat2, old_dirfd, old_path.c_str(), new_dirfd, new_path.c_str(), flags) == 0) {
+    if (syscall(SYS_renameat2, old_dirfd, old_path.c_str(), new_dirfd, new_path.c_str(), flags) ==
+        0) {
       return Done{};
     }
     return SysError{

@@ -1,5 +1,6 @@
-// Work in another mount namespace. setns(CLONE_NEWNS) is per thread and EINVAL while the thread shares its
-// working directory and root with others, so each runs on a thread of its own after unshare(CLONE_FS).
+// Work in another mount namespace. setns(CLONE_NEWNS) is per thread and EINVAL while the thread
+// shares its working directory and root with others, so each runs on a thread of its own after
+// unshare(CLONE_FS).
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -47,10 +48,8 @@ Napi::Value Umount2In(const Napi::CallbackInfo& info) {
   return RunJobOnOwnThread(info.Env(), "umount2", [=]() -> Status {
     if (auto entered = EnterMountNamespace(ns_fd); !entered) return entered;
     if (umount2(target.c_str(), flags) == 0) return Done{};
-    return SysError{.code = errno,
-                    .syscall = "umount2",
-                    .path = target,
-                    .flags = static_cast<uint64_t>(flags)};
+    return SysError{
+        .code = errno, .syscall = "umount2", .path = target, .flags = static_cast<uint64_t>(flags)};
   });
 }
 

@@ -13,7 +13,8 @@
 namespace overlaid {
 namespace {
 
-// One directory on the way down: who it is, to check `..` on the way up, and which folders are still to do.
+// One directory on the way down: who it is, to check `..` on the way up, and which folders are
+// still to do.
 struct Level {
   std::string name;
   dev_t dev;
@@ -60,7 +61,7 @@ class Remover {
       return Done{};
     }
     if (!fd) return Failure("openat2", name);
-    struct stat stat{};
+    struct stat stat {};
     if (fstat(fd.get(), &stat) != 0) return Failure("fstat", name);
     auto entries = ReadDirectory(fd.get());
     if (!entries) {
@@ -75,11 +76,12 @@ class Remover {
     return Done{};
   }
 
-  // By trial, not by d_type, which may be unknown: unlink of a directory is EISDIR on Linux (POSIX: EPERM).
+  // By trial, not by d_type, which may be unknown: unlink of a directory is EISDIR on Linux (POSIX:
+  // EPERM).
   Status RemoveEntry(std::string name) {
     if (unlinkat(here_.get(), name.c_str(), 0) == 0 || errno == ENOENT) return Done{};
     const int code = errno;
-    struct stat stat{};
+    struct stat stat {};
     const bool is_folder = (code == EISDIR || code == EPERM) &&
                            fstatat(here_.get(), name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
                            S_ISDIR(stat.st_mode);
@@ -89,8 +91,8 @@ class Remover {
     return Done{};
   }
 
-  // Climbs out of an emptied directory and removes it. `..` must be the directory that we came from: were the
-  // tree moved meanwhile, it would be another's.
+  // Climbs out of an emptied directory and removes it. `..` must be the directory that we came
+  // from: were the tree moved meanwhile, it would be another's.
   Status Leave() {
     Fd parent(levels_.size() == 1 ? fcntl(dirfd_, F_DUPFD_CLOEXEC, 0)
                                   : openat(here_.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -98,7 +100,7 @@ class Remover {
     levels_.pop_back();
     if (!parent) return Failure("openat", name);
     if (!levels_.empty()) {
-      struct stat stat{};
+      struct stat stat {};
       if (fstat(parent.get(), &stat) != 0) return Failure("fstat", name);
       if (stat.st_dev != levels_.back().dev || stat.st_ino != levels_.back().ino) {
         errno = ESTALE;
@@ -128,7 +130,8 @@ Result<std::pair<Fd, std::string>> SplitLast(int dirfd, const std::string& path)
   }
   const std::string folder = start == 0 ? "." : path.substr(0, start);
   Fd parent(openat(dirfd, folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!parent && errno != ENOENT) return SysError{.code = errno, .syscall = "openat", .path = folder};
+  if (!parent && errno != ENOENT)
+    return SysError{.code = errno, .syscall = "openat", .path = folder};
   return std::make_pair(std::move(parent), name);
 }
 
@@ -144,7 +147,7 @@ Status RemoveTree(int dirfd, const std::string& path) {
   if (unlinkat(parent.get(), name.c_str(), 0) == 0 || errno == ENOENT) return Done{};
   const SysError error{.code = errno, .syscall = "unlinkat", .path = path};
   if (error.code != EISDIR && error.code != EPERM) return error;
-  struct stat stat{};
+  struct stat stat {};
   const bool found = fstatat(parent.get(), name.c_str(), &stat, AT_SYMLINK_NOFOLLOW) == 0;
   if (found && !S_ISDIR(stat.st_mode)) return error;
   return Remover(parent.get(), name).Run();

@@ -7,9 +7,9 @@
 
 namespace overlaid {
 
-// Removes `path` from `dirfd` and all below it. The way to its last component is any path; from there on links are
-// removed, not followed, and another mount is EXDEV. What is missing counts as removed. Any depth: no descriptor is
-// held for a level.
+// Removes `path` from `dirfd` and all below it. The way to its last component is any path; from
+// there on links are removed, not followed, and another mount is EXDEV. What is missing counts as
+// removed. Any depth: no descriptor is held for a level.
 Status RemoveTree(int dirfd, const std::string& path);
 
 }  // namespace overlaid

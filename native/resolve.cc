@@ -22,12 +22,12 @@ namespace {
 std::atomic<bool> use_openat2{true};
 
 int Openat2(int dirfd, const char* path, const sys::OpenHow& how) {
-  return static_cast<int>(RetryEintr(
-      [&] { return syscall(sys::kOpenat2, dirfd, path, &how, sizeof how); }));
+  return static_cast<int>(
+      RetryEintr([&] { return syscall(sys::kOpenat2, dirfd, path, &how, sizeof how); }));
 }
 
-// A seccomp filter older than 5.6 answers ENOSYS or, as docker's did, EPERM (kernel.md 6.11 has both). EPERM may
-// also be the call's own (O_NOATIME), so only an open that cannot fail so decides.
+// A seccomp filter older than 5.6 answers ENOSYS or, as docker's did, EPERM (kernel.md 6.11 has
+// both). EPERM may also be the call's own (O_NOATIME), so only an open that cannot fail so decides.
 bool Openat2Blocked(int root_fd) {
   const PreserveErrno keep;
   const Fd probe(Openat2(root_fd, ".", {.flags = O_PATH | O_CLOEXEC, .mode = 0, .resolve = 0}));
@@ -53,8 +53,8 @@ int FailWith(int code) {
   return -1;
 }
 
-// The walk of the fallback. Directories passed stay open, so that `..` is the one we came from, whatever is
-// renamed meanwhile, and never leaves the root.
+// The walk of the fallback. Directories passed stay open, so that `..` is the one we came from,
+// whatever is renamed meanwhile, and never leaves the root.
 class Walk {
  public:
   explicit Walk(int root_fd) : root_fd_(root_fd) {}
@@ -70,7 +70,8 @@ class Walk {
       at = end + 1;
     }
     if (path.ends_with('/')) parts.emplace_back(".");
-    for (auto part = parts.rbegin(); part != parts.rend(); ++part) rest_.push_back(std::move(*part));
+    for (auto part = parts.rbegin(); part != parts.rend(); ++part)
+      rest_.push_back(std::move(*part));
   }
 
   int Open(int flags, unsigned mode) {
@@ -87,7 +88,8 @@ class Walk {
       if (!entry && !(last && errno == ENOENT && (flags & O_CREAT) != 0)) return -1;
       const int step = Step(std::move(entry), last, flags);
       if (step < 0) return -1;
-      if (step == kOpenHere) return openat(here(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, mode);
+      if (step == kOpenHere)
+        return openat(here(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, mode);
     }
     return openat(here(), ".", flags | O_CLOEXEC, mode);
   }
@@ -105,7 +107,8 @@ class Walk {
     sys::Statx stat{};
     if (StatAt(entry.get(), "", AT_EMPTY_PATH, &stat) != 0) return -1;
     if (CrossesMount(stat)) return FailWith(EXDEV);
-    const bool keeps_link = (flags & O_NOFOLLOW) != 0 || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
+    const bool keeps_link =
+        (flags & O_NOFOLLOW) != 0 || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
     if (S_ISLNK(stat.mode) && !(last && keeps_link)) return Follow(entry);
     if (last) return kOpenHere;
     if (!S_ISDIR(stat.mode)) return FailWith(ENOTDIR);
@@ -123,7 +126,7 @@ class Walk {
 
   int Follow(const Fd& link) {
     if (++links_ > kMaxLinks) return FailWith(ELOOP);
-    struct statfs fs{};
+    struct statfs fs {};
     // A link of procfs leads to an object, not to its text.
     if (fstatfs(link.get(), &fs) != 0) return -1;
     if (fs.f_type == PROC_SUPER_MAGIC) return FailWith(ELOOP);
@@ -169,9 +172,8 @@ int OpenInRoot(int root_fd, const std::string& path, int flags, unsigned mode) {
 int OpenChildDirectory(int dirfd, const char* name) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   if (UsesOpenat2()) {
-    const sys::OpenHow how{.flags = kFlags,
-                           .mode = 0,
-                           .resolve = sys::kResolveNoXdev | sys::kResolveNoSymlinks};
+    const sys::OpenHow how{
+        .flags = kFlags, .mode = 0, .resolve = sys::kResolveNoXdev | sys::kResolveNoSymlinks};
     const int fd = Openat2Retrying(dirfd, name, how);
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM) || !Openat2Blocked(dirfd)) return fd;
     use_openat2 = false;
@@ -190,7 +192,8 @@ Napi::Value Openat2Call(const Napi::CallbackInfo& info) {
     const auto value = how_object.Get(name);
     return value.IsUndefined() ? 0 : args.IntegerOf<uint64_t>(value, name);
   };
-  const sys::OpenHow how{.flags = field("flags") | O_CLOEXEC, .mode = field("mode"), .resolve = field("resolve")};
+  const sys::OpenHow how{
+      .flags = field("flags") | O_CLOEXEC, .mode = field("mode"), .resolve = field("resolve")};
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "openat2", [=]() -> Result<Fd> {
     if (Fd fd(Openat2(dirfd, path.c_str(), how)); fd) return fd;
@@ -207,10 +210,8 @@ Napi::Value OpenInRootCall(const Napi::CallbackInfo& info) {
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "openat2", [=]() -> Result<Fd> {
     if (Fd fd(OpenInRoot(root_fd, path, flags, mode)); fd) return fd;
-    return SysError{.code = errno,
-                    .syscall = "openat2",
-                    .path = path,
-                    .flags = static_cast<uint64_t>(flags)};
+    return SysError{
+        .code = errno, .syscall = "openat2", .path = path, .flags = static_cast<uint64_t>(flags)};
   });
 }
 

@@ -1,4 +1,5 @@
-// Opening a path below a root as if the root were `/`: links of the tree are followed inside it, never out of it.
+// Opening a path below a root as if the root were `/`: links of the tree are followed inside it,
+// never out of it.
 #pragma once
 
 #include <string>
@@ -10,12 +11,13 @@
 
 namespace overlaid {
 
-// Opens `path` below `root_fd` with open(2) flags. By openat2(RESOLVE_IN_ROOT | NO_MAGICLINKS | NO_XDEV); where
-// the kernel has it not, or a seccomp filter forbids it, component by component. Returns -1 and errno.
+// Opens `path` below `root_fd` with open(2) flags. By openat2(RESOLVE_IN_ROOT | NO_MAGICLINKS |
+// NO_XDEV); where the kernel has it not, or a seccomp filter forbids it, component by component.
+// Returns -1 and errno.
 int OpenInRoot(int root_fd, const std::string& path, int flags, unsigned mode);
 
-// Opens the directory `name`, a single component, in `dirfd` for reading: follows no link, enters no other mount
-// (EXDEV).
+// Opens the directory `name`, a single component, in `dirfd` for reading: follows no link, enters
+// no other mount (EXDEV).
 int OpenChildDirectory(int dirfd, const char* name);
 
 // The component-by-component way; OpenInRoot's fallback.

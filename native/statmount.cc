@@ -41,10 +41,10 @@ struct AttributeName {
   const char* name;
 };
 // MOUNT_ATTR_* as mountinfo words them, in its order.
-constexpr std::array kAttributes{AttributeName{0x2, "nosuid"}, AttributeName{0x4, "nodev"},
-                                 AttributeName{0x8, "noexec"}, AttributeName{0x10, "noatime"},
-                                 AttributeName{0x80, "nodiratime"},
-                                 AttributeName{0x200000, "nosymfollow"}};
+constexpr std::array kAttributes{
+    AttributeName{0x2, "nosuid"},      AttributeName{0x4, "nodev"},
+    AttributeName{0x8, "noexec"},      AttributeName{0x10, "noatime"},
+    AttributeName{0x80, "nodiratime"}, AttributeName{0x200000, "nosymfollow"}};
 
 std::string OptionWords(uint64_t attributes) {
   std::string words = (attributes & 1) != 0 ? "ro" : "rw";

@@ -52,10 +52,8 @@ Napi::Value Statx(const Napi::CallbackInfo& info) {
   return RunJob(info.Env(), "statx", [=]() -> Result<sys::Statx> {
     sys::Statx stat{};
     if (StatAt(dirfd, path.c_str(), flags, &stat) == 0) return stat;
-    return SysError{.code = errno,
-                    .syscall = "statx",
-                    .path = path,
-                    .flags = static_cast<uint64_t>(flags)};
+    return SysError{
+        .code = errno, .syscall = "statx", .path = path, .flags = static_cast<uint64_t>(flags)};
   });
 }
 

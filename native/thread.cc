@@ -11,7 +11,8 @@ int RunOnOwnThread(const std::function<void()>& body) {
     (*static_cast<std::function<void()>*>(work))();
     return nullptr;
   };
-  if (const int failed = pthread_create(&thread, nullptr, start, argument); failed != 0) return failed;
+  if (const int failed = pthread_create(&thread, nullptr, start, argument); failed != 0)
+    return failed;
   return pthread_join(thread, nullptr);
 }
 

@@ -18,7 +18,8 @@ SysError Failure(const XattrPlace& place, const char* with_path, const char* wit
   return error;
 }
 
-// Calls `call(buffer, size)` with a buffer that is large enough; the value may grow between two calls.
+// Calls `call(buffer, size)` with a buffer that is large enough; the value may grow between two
+// calls.
 template <typename Call>
 ssize_t Fill(std::string& buffer, Call call) {
   buffer.resize(256);
@@ -78,7 +79,8 @@ template <bool kByFd>
 XattrPlace ReadPlace(Args& args) {
   if constexpr (kByFd) return {.fd = args.FdNumber("fd"), .path = {}};
   XattrPlace place{.fd = -1, .path = args.Path("path")};
-  // An empty path would mean the descriptor to the functions above; to the kernel it is ENOENT anyway.
+  // An empty path would mean the descriptor to the functions above; to the kernel it is ENOENT
+  // anyway.
   if (place.path.empty()) args.Fail("path", "a path of at least one byte");
   return place;
 }
