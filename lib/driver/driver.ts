@@ -102,10 +102,11 @@ export interface Driver {
   readonly home: string
 
   /**
-   * Checks that the file system and the kernel can carry the driver, then makes its home. Before the first write; a
-   * second call does nothing. Nothing is written, and nothing left, when it refuses.
+   * Checks that the file system and the kernel can carry the driver. Nothing is left behind.
    * @throws ERR_UNSUPPORTED_FS, ERR_UNSUPPORTED_KERNEL, ERR_NO_PRIVILEGE; with a hint
    */
+  verify(): Promise<void>
+  /** verify(), then makes the home. Before the first write; a second call does nothing. Same errors. */
   prepare(): Promise<void>
   stage(): Promise<StagedLayer>
   /** An empty layer to be filled by applyDiff or by a mount. @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent) */

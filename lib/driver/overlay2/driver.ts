@@ -73,6 +73,10 @@ export class Overlay2Driver implements Driver {
     this.#mounts = new Mounts(home)
   }
 
+  verify(): Promise<void> {
+    return verifySupport(this.home)
+  }
+
   async prepare(): Promise<void> {
     this.#prepared ??= this.#prepare()
     try {
@@ -85,7 +89,7 @@ export class Overlay2Driver implements Driver {
   }
 
   async #prepare(): Promise<void> {
-    await verifySupport(this.home)
+    await this.verify()
     const { durability } = this.#home
     await mkdirsDurable(this.home, { mode: MODES.home, durability })
     await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability })
