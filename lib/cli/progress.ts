@@ -35,24 +35,27 @@ export async function withProgress<T>(
 
 /** One bar for each layer that is being worked on; a finished one becomes a line above them. */
 function showOn(bars: MultiBar): OnProgress {
-  const byID = new Map<string, SingleBar>()
-  const finish = ({ id, done, state }: Progress): void => {
-    const bar = byID.get(id)
-    if (bar !== undefined) bars.remove(bar)
-    byID.delete(id)
-    bars.log(`${shortID(id)}  ${state === 'exists' ? 'already there' : humanSize(done)}\n`)
+  const working = new Map<string, { readonly bar: SingleBar; readonly amount: string }>()
+  const finish = ({ id, state }: Progress): void => {
+    const last = working.get(id)
+    if (last !== undefined) bars.remove(last.bar)
+    working.delete(id)
+    bars.log(`${shortID(id)}  ${state === 'exists' ? 'already there' : (last?.amount ?? 'done')}\n`)
   }
   return (progress) => {
     const { kind, id, done, total, state } = progress
     // A waiting layer has no bar yet: an image may have more layers than the terminal has lines.
     if (kind !== 'layer' || state === 'waiting') return
     if (state === 'done' || state === 'exists') return finish(progress)
-    const amount = total === undefined ? humanSize(done) : `${humanSize(done)} / ${humanSize(total)}`
-    const payload = { layer: shortID(id), amount }
+    const amount = humanSize(done)
+    const payload = {
+      layer: shortID(id),
+      amount: total === undefined ? amount : `${amount} / ${humanSize(total)}`,
+    }
     // Without a total the bar stays half full; the amount tells that it moves.
     const length = total ?? Math.max(1, done * 2)
-    const bar = byID.get(id) ?? bars.create(length, 0, payload)
-    byID.set(id, bar)
+    const bar = working.get(id)?.bar ?? bars.create(length, 0, payload)
+    working.set(id, { bar, amount })
     bar.setTotal(length)
     bar.update(done, payload)
   }

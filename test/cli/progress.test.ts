@@ -27,13 +27,17 @@ describe('progress', () => {
         layer('a', 0, 'waiting', 4000),
         layer('b', 0, 'exists'),
         layer('a', 1000, 'unpacking', 4000),
-        layer('a', 4000, 'done', 4000),
+        layer('a', 4000, 'unpacking', 4000),
+        // the store's last word on a layer has no bytes in it
+        layer('a', 1, 'done', 1),
+        layer('d', 1, 'done', 1),
       ],
       [],
     )
     expect(stdout).toBe('2 layers: 1 added, 1 shared\n')
     expect(stderr).toContain('bbbbbbbbbbbb  already there')
     expect(stderr).toContain('aaaaaaaaaaaa  4kB')
+    expect(stderr).toContain('dddddddddddd  done')
     expect(stderr).not.toContain('cccccccccccc')
   })
 
