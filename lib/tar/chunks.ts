@@ -93,7 +93,7 @@ export class ChunkQueue {
 }
 
 /** `promise`, or the signal's reason when that comes first. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   let onAbort: (() => void) | undefined
   const aborted = new Promise<never>((_resolve, reject) => {

@@ -4,6 +4,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OverlaidError, hasCode } from '../errors.ts'
+import { abortable } from '../tar/chunks.ts'
 
 /** Linux's O_TMPFILE without its O_DIRECTORY bit, which differs between architectures; Node does not name it. */
 const TMPFILE_BIT = 0o20000000
@@ -17,26 +18,42 @@ export interface SpoolOptions {
 
 /**
  * Writes a stream to a file without a name. Returns the file, open for reading; the caller closes it.
- * @throws ERR_LIMIT_EXCEEDED, what the stream throws, and the file system's errors: ENOSPC
+ * @throws ERR_LIMIT_EXCEEDED, what the stream throws, and the file system's errors: ENOSPC. The signal's reason at
+ *   once, also while the stream gives nothing: it may be a terminal
  */
-export async function spool(stream: AsyncIterable<Buffer>, options: SpoolOptions): Promise<FileHandle> {
-  const { dir, maxBytes, signal } = options
+export async function spool(
+  stream: AsyncIterable<Buffer>,
+  { dir, ...options }: SpoolOptions,
+): Promise<FileHandle> {
   await mkdir(dir, { recursive: true, mode: 0o700 })
   const file = await openUnnamed(dir)
+  const source = stream[Symbol.asyncIterator]()
   try {
-    let size = 0
-    for await (const chunk of stream) {
-      signal?.throwIfAborted()
-      size += chunk.length
-      if (size > maxBytes) {
-        throw new OverlaidError('ERR_LIMIT_EXCEEDED', `the archive has more than ${String(maxBytes)} bytes`)
-      }
-      await file.appendFile(chunk)
-    }
+    await copy(source, file, options)
     return file
   } catch (error) {
+    // Not awaited: a source that waits for input ends when that comes.
+    source.return?.().catch(() => undefined)
     await file.close()
     throw error
+  }
+}
+
+async function copy(
+  source: AsyncIterator<Buffer>,
+  file: FileHandle,
+  { maxBytes, signal }: Omit<SpoolOptions, 'dir'>,
+): Promise<void> {
+  signal?.throwIfAborted()
+  let size = 0
+  for (;;) {
+    const next = await abortable(source.next(), signal)
+    if (next.done === true) return
+    size += next.value.length
+    if (size > maxBytes) {
+      throw new OverlaidError('ERR_LIMIT_EXCEEDED', `the archive has more than ${String(maxBytes)} bytes`)
+    }
+    await file.appendFile(next.value)
   }
 }
 

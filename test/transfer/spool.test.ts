@@ -47,6 +47,16 @@ describe('spool', () => {
     expect(readdirSync(dir)).toEqual([])
   })
 
+  it('stops at once when its signal says so, though the stream gives nothing', async () => {
+    const before = fds()
+    const controller = new AbortController()
+    const silent = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined) }) }
+    const spooling = spool(silent, { dir, maxBytes: 1, signal: controller.signal })
+    controller.abort(new Error('enough'))
+    await expect(spooling).rejects.toThrow('enough')
+    expect(fds()).toBe(before)
+  })
+
   it('does with a name that is gone at once, where the file system has no files without', async () => {
     // A flag of 0 asks to open the folder itself for writing: EISDIR, as from a kernel that ignores O_TMPFILE.
     const file = await openUnnamed(dir, 0)
