@@ -1,5 +1,5 @@
 /** One open data root: what every part of the store works with. See context.ts. */
-import { readFile, stat } from 'node:fs/promises'
+import { access, constants, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
@@ -140,4 +140,19 @@ export async function expectFolder(root: string): Promise<void> {
     path: root,
     hint: 'it is made by the first load; another place is named by --root or OVERLAID_ROOT',
   })
+}
+
+/** @throws ERR_NO_PRIVILEGE when the root may not be looked into: nothing in it could be told from missing */
+export async function expectAccess(root: string): Promise<void> {
+  try {
+    await access(root, constants.X_OK)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return
+    if (!hasCode(error, 'EACCES')) throw error
+    throw new OverlaidError('ERR_NO_PRIVILEGE', `no permission to look into ${root}`, {
+      path: root,
+      cause: error,
+      hint: "a data root is its owner's alone: be root, or have CAP_DAC_READ_SEARCH to read it",
+    })
+  }
 }

@@ -21,7 +21,7 @@ import { gc, type GcOptions, type GcReport } from './gc.ts'
 import { Images } from './image-store.ts'
 import { storeInfo, type StoreInfo } from './info.ts'
 import { Layers } from './layer-store.ts'
-import { checkVersion, expectFolder, OpenRoot } from './open-root.ts'
+import { checkVersion, expectAccess, expectFolder, OpenRoot } from './open-root.ts'
 import { unmountAnything } from './unmount.ts'
 
 export interface StoreOptions {
@@ -62,13 +62,15 @@ export class Store implements AsyncDisposable {
 
   /**
    * Opens the data root. Nothing is written before the first change asks for it: a missing root is made then.
-   * @throws ERR_STORE_VERSION, ERR_DRIVER_MISMATCH, ERR_INVALID_ARGUMENT (a read-only root that is not there)
+   * @throws ERR_STORE_VERSION, ERR_DRIVER_MISMATCH, ERR_NO_PRIVILEGE (a root that may not be looked into),
+   *   ERR_INVALID_ARGUMENT (a read-only root that is not there)
    */
   static async open(root: string, options: StoreOptions = {}): Promise<Store> {
     const { durability = 'full', readOnly = false, onWarning = warn, signal } = options
     signal?.throwIfAborted()
     const path = resolve(root)
     if (readOnly) await expectFolder(path)
+    await expectAccess(path)
     await checkVersion(path)
     const named = options.driver === undefined ? {} : { name: options.driver }
     const { driver, refused } = await selectDriver(path, { ...named, durability, onWarning })

@@ -83,10 +83,10 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a mount', () => {
   it('is in no mount table when detached, and is read through its descriptor', async () => {
     const store = await storeWithContainer()
     const container = await store.containers.get('web')
-    const before = readFileSync('/proc/self/mountinfo', 'utf8')
     const mount = await container.mount({ detached: true })
     expect(mount.path).toBeUndefined()
-    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before)
+    expect(mountsBelow(store.root)).toEqual([])
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(store.root)
     expect(read(`/proc/self/fd/${String(mount.fd)}`, 'etc/motd')).toBe('nginx here\n')
     expect(await store.containers.list()).toMatchObject([{ mounted: true }])
     await using second = await container.mount()
