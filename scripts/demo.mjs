@@ -39,14 +39,18 @@ const note = (text) => console.log(style('2', `   ${text}`))
 /** @param {string} command */
 const prompt = (command) => console.log(`   ${style('1', `$ ${command}`)}`)
 /** @param {string} text */
-const show = (text) =>
-  text
-    .trimEnd()
-    .split('\n')
-    .forEach((line) => console.log(`   ${line}`))
+const show = (text) => {
+  for (const line of text.trimEnd().split('\n')) if (line !== '') console.log(`   ${line}`)
+}
+
+/** Where the container is mounted, once it is. */
+let merged = ''
 
 /** Shortens what is long and says nothing. @param {string} text */
-const tidy = (text) => text.replaceAll(scratch, '/scratch').replace(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, '$1…')
+const tidy = (text) =>
+  (merged === '' ? text : text.replaceAll(merged, '$MERGED'))
+    .replaceAll(scratch, '/scratch')
+    .replace(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, '$1…')
 
 /**
  * Runs `overlaid` and returns what it printed.
@@ -66,9 +70,9 @@ function overlaidShown(...args) {
   return output.trim()
 }
 
-/** @param {string} merged @param {string[]} argv */
-function chrootShown(merged, ...argv) {
-  prompt(tidy(`chroot ${merged} ${argv.map((word) => (/[\s;]/.test(word) ? `'${word}'` : word)).join(' ')}`))
+/** @param {string[]} argv */
+function chrootShown(...argv) {
+  prompt(`chroot $MERGED ${argv.map((word) => (/[\s;]/.test(word) ? `'${word}'` : word)).join(' ')}`)
   const result = spawnSync('chroot', [merged, ...argv], {
     encoding: 'utf8',
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
@@ -118,8 +122,8 @@ function load(files) {
   step(files.length > 1 ? 'Six layers in the archives, four on disk' : 'Its layers on disk')
   overlaidShown('layers')
   const folders = readdirSync(join(root, 'overlay2')).filter((entry) => /^[0-9a-f]{64}$/.test(entry))
-  prompt('ls /scratch/root/overlay2 | wc -l')
-  show(`${String(folders.length)} layer folders`)
+  prompt('ls -d /scratch/root/overlay2/*/diff | wc -l')
+  show(String(folders.length))
   return name
 }
 
@@ -130,67 +134,55 @@ const size = (bytes) => `${(bytes / MB).toFixed(1)} MB`
 function mountIt(image) {
   step('A container: its own writable layer, merged with the image by the kernel')
   overlaidShown('create', '--name', 'demo', image)
-  const merged = overlaidShown('mount', 'demo')
-  const line = spawnSync('findmnt', ['-n', '-o', 'FSTYPE,TARGET', merged], { encoding: 'utf8' }).stdout
-  if (line) note(tidy(line.trim().replace(/\s+/g, ' on ')))
-  return merged
+  prompt('MERGED=$(overlaid mount demo)')
+  const path = overlaid(['mount', 'demo']).trim()
+  show(tidy(path))
+  merged = path
 }
 
-/** @param {string} merged */
-function runSomething(merged) {
+function runSomething() {
   step('A program in it')
+  const hello = 'import sys; print("hello from Python", sys.version.split()[0])'
+  // -B: its bytecode cache would crowd the diff below.
   const programs = [
-    [
-      'python3',
-      '-c',
-      'import sys; print("hello from Python", sys.version.split()[0], "on", open("/etc/debian_version").read())',
-    ],
+    ['python3', '-B', '-c', hello],
     ['cat', '/etc/os-release'],
   ]
-  const ran = programs.some(
-    ([name = '', ...args]) => isIn(merged, name) && chrootShown(merged, name, ...args),
-  )
+  const ran = programs.some(([name = '', ...args]) => hasProgram(name) && chrootShown(name, ...args))
   if (!ran) note('this image has neither python3 nor cat')
 }
 
-/** @param {string} merged @param {string} program */
-const isIn = (merged, program) =>
-  ['usr/bin', 'bin', 'usr/local/bin'].some((folder) => {
-    // lstat: an absolute link is to be followed inside the container, not here.
-    return lstatSync(join(merged, folder, program), { throwIfNoEntry: false }) !== undefined
-  })
+/** What is at a path of the container; a symlink is not followed: it is meant inside. @param {string} path */
+const statIn = (path) => lstatSync(join(merged, path), { throwIfNoEntry: false })
 
-/** @param {string} merged */
-function changeIt(merged) {
+/** @param {string} program */
+const hasProgram = (program) =>
+  ['usr/bin', 'bin', 'usr/local/bin'].some((folder) => statIn(join(folder, program)))
+
+function changeIt() {
   step('Delete, change, add')
-  const victims = [
-    'etc/issue.net',
-    'etc/issue',
-    'etc/hosts.allow',
-    'etc/shells',
-    'etc/os-release',
-    'etc/passwd',
-  ]
-  const gone = victims.find((path) => lstatSync(join(merged, path), { throwIfNoEntry: false })?.isFile())
+  const victims = ['etc/issue', 'etc/hosts.allow', 'etc/shells', 'etc/os-release', 'etc/passwd']
+  const gone = victims.find((path) => statIn(path)?.isFile())
   if (gone !== undefined) {
-    prompt(`rm /scratch/…/merged/${gone}`)
+    prompt(`rm $MERGED/${gone}`)
     rmSync(join(merged, gone))
   }
-  prompt('echo "from the container" > /scratch/…/merged/etc/motd')
+  prompt('echo "from the container" > $MERGED/etc/motd')
   mkdirSync(join(merged, 'etc'), { recursive: true })
   writeFileSync(join(merged, 'etc/motd'), 'from the container\n')
-  prompt('mkdir /scratch/…/merged/srv/new')
+  prompt('mkdir -p $MERGED/srv/new')
   mkdirSync(join(merged, 'srv/new'), { recursive: true })
   overlaidShown('diff', 'demo')
 
-  step('On disk: only what changed; the deletion is a whiteout, a 0:0 character device')
+  step('On disk: only what changed. What was deleted is a whiteout, a character device 0:0')
   const upper = JSON.parse(overlaid(['--json', 'inspect', 'demo'])).upperdir
   prompt(`find ${tidy(upper)} -printf '%M %P\\n'`)
   const found = spawnSync('find', [upper, '-mindepth', '1', '-printf', '%M  %P\n'], {
     encoding: 'utf8',
   }).stdout
-  for (const line of found.trim().split('\n'))
+  for (const line of found.trim().split('\n')) {
     show(line.startsWith('c') ? `${line}   ${style('33', '<- whiteout')}` : line)
+  }
 }
 
 function commitIt() {
@@ -220,9 +212,9 @@ process.on('SIGINT', () => {
 try {
   checkMachine()
   const image = load(await inputs())
-  const merged = mountIt(image)
-  runSomething(merged)
-  changeIt(merged)
+  mountIt(image)
+  runSomething()
+  changeIt()
   commitIt()
   console.log(`\n${style('32', 'Done; unmounted, and the data root is deleted again.')}`)
 } catch (error) {
