@@ -1,13 +1,12 @@
 /** Containers: entries of layerdb/mounts, our own records, and dockerd's. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { chainIDs } from '../oci/chain-id.ts'
-import type { ChainID } from '../oci/digest.ts'
 import type { Finding } from './check-finding.ts'
-import { diffIDsOf, writeField } from './check-layers.ts'
+import { writeField } from './check-layers.ts'
 import type { StoreContext } from './context.ts'
 import type { Inventory, MountState } from './inventory.ts'
 import { containerFile } from './paths.ts'
+import { toldParent } from './told.ts'
 
 export function checkContainers(store: StoreContext, inventory: Inventory): Finding[] {
   return [
@@ -76,14 +75,6 @@ function checkMountParent(store: StoreContext, inventory: Inventory, mount: Moun
   if (inventory.layers.has(mount.parent)) return []
   const detail = `${mount.name} stands on ${mount.parent}, which is not in the store: load an image that has it`
   return [{ kind: 'missing-container-layer', path, detail }]
-}
-
-/** The top layer of the image that the container was made from, by our record or by dockerd's and the image. */
-function toldParent({ records, docker, images }: Inventory, name: string): ChainID | undefined {
-  const record = records.get(name)
-  if (record !== undefined) return chainIDs(diffIDsOf(record.config)).at(-1)
-  const imageID = docker.containers.find(({ id }) => id === name)?.imageID
-  return chainIDs(images.find(({ id }) => id === imageID)?.diffIDs ?? []).at(-1)
 }
 
 function checkFolders({ folders }: Inventory, { name, dir, mountID, initID }: MountState): Finding[] {

@@ -4,6 +4,8 @@ import type { DriverProblem } from '../driver/driver.ts'
 import type { Finding } from './check-finding.ts'
 import { isProblemKind } from './check-kinds.ts'
 import type { StoreContext } from './context.ts'
+import type { CacheID } from '../oci/digest.ts'
+import { markDamaged } from './damaged.ts'
 import { imageSubject, mountIDAt } from './hold.ts'
 import type { Inventory } from './inventory.ts'
 import { tryWithLock } from './lock.ts'
@@ -26,23 +28,33 @@ export async function checkDriver(
 ): Promise<Finding[]> {
   const referenced = new Map<string, string | undefined>()
   for (const id of reach.folders) referenced.set(id, reach.parents.get(id))
-  const busy = busyFolders(inventory)
-  const elsewhere = mountedElsewhere(inventory)
+  const isOthers = passedOver(inventory, reach)
   const subjects = subjectsOf(inventory)
-  const buried = new Set(inventory.tombstones.map(({ cacheID }) => String(cacheID)))
+  const chainIDs = new Map([...inventory.layers.values()].map(({ chainID, cacheID }) => [cacheID, chainID]))
   const findings: Finding[] = []
   for (const problem of await store.driver.check(referenced)) {
     const id = folderIn(store, problem)
-    if (TOLD_ELSEWHERE.has(problem.kind) || busy.has(id)) continue
-    // It goes with its tombstone.
-    if (problem.kind === 'orphan-layer' && buried.has(id)) continue
-    if (problem.kind === 'stale-merged' && elsewhere.has(id)) continue
-    if (BY_PARENTS.has(problem.kind) && !reach.parents.has(id)) continue
-    findings.push(
-      asFinding(store, problem, reach, BY_SUBJECT.has(problem.kind) ? subjects.get(id) : undefined),
-    )
+    if (isOthers(problem, id)) continue
+    const finding = asFinding(store, problem, reach, subjects.get(id))
+    const chainID = chainIDs.get(id as CacheID)
+    const isLost = problem.kind === 'missing-diff' && chainID !== undefined
+    findings.push(isLost ? { ...finding, mark: () => markDamaged(store, chainID, problem.detail) } : finding)
   }
   return [...findings, ...(await staleMounts(store, inventory, reach))]
+}
+
+/** Tells what of the driver's findings is told elsewhere, or is no problem as the store knows. */
+function passedOver(inventory: Inventory, reach: Reach): (problem: DriverProblem, id: string) => boolean {
+  const busy = busyFolders(inventory)
+  const elsewhere = mountedElsewhere(inventory)
+  const buried = new Set(inventory.tombstones.map(({ cacheID }) => String(cacheID)))
+  return ({ kind }, id) => {
+    if (TOLD_ELSEWHERE.has(kind) || busy.has(id)) return true
+    // It goes with its tombstone.
+    if (kind === 'orphan-layer') return buried.has(id)
+    if (kind === 'stale-merged') return elsewhere.has(id)
+    return BY_PARENTS.has(kind) && !reach.parents.has(id)
+  }
 }
 
 /** What a running process is making has not its form yet. */
@@ -89,7 +101,7 @@ function asFinding(
   }
   const finding = { ...named(problem), path, ownLock: OWN_LOCK.has(problem.kind) }
   if (repair === undefined) return finding
-  if (subject === undefined) return { ...finding, mend: repair }
+  if (subject === undefined || !BY_SUBJECT.has(problem.kind)) return { ...finding, mend: repair }
   return { ...finding, mend: async () => void (await tryWithLock(join(paths.locks, subject), repair)) }
 }
 

@@ -53,8 +53,7 @@ export const KINDS = {
   'bad-tar-split': {
     severity: 'damage',
     meaning: "the layer's tar-split data is missing or unreadable: it mounts, but cannot be saved or pushed",
-    remedy:
-      "repair makes it anew where the layer's files still give the same archive; else load an image that has the layer again",
+    remedy: 'repair marks the layer, so that a load replaces it: load an image that has the layer again',
   },
   'changed-layer': {
     severity: 'damage',
@@ -176,7 +175,7 @@ export const KINDS = {
   'missing-diff': {
     severity: 'damage',
     meaning: "the layer's folder has no content any more",
-    remedy: 'load an image that has the layer again',
+    remedy: 'repair marks the layer, so that a load replaces it: load an image that has the layer again',
   },
   'missing-link': {
     severity: 'damage',

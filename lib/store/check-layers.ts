@@ -3,21 +3,18 @@ import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode } from '../errors.ts'
 import { fsyncDir, writeFileAtomic } from '../fs/atomic.ts'
-import { chainID, chainIDs } from '../oci/chain-id.ts'
-import type { ChainID, DiffID } from '../oci/digest.ts'
+import { chainID } from '../oci/chain-id.ts'
+import type { ChainID } from '../oci/digest.ts'
 import type { Finding } from './check-finding.ts'
 import type { StoreContext } from './context.ts'
+import { markDamaged } from './damaged.ts'
+import { findFolder } from './find-folder.ts'
 import type { Inventory, LayerState } from './inventory.ts'
 import { TAR_SPLIT } from './layer-db.ts'
 import { MODES } from './paths.ts'
 import { isSound, type Reach } from './reach.ts'
 import { removeLayers } from './release.ts'
-
-/** What a layer's name is the digest of. */
-interface Identity {
-  readonly diffID: DiffID
-  readonly parent: ChainID | undefined
-}
+import { type Identity, toldIdentities } from './told.ts'
 
 export async function checkLayers(
   store: StoreContext,
@@ -31,8 +28,8 @@ export async function checkLayers(
     findings.push(...checkIdentity(store, inventory, layer, told))
     findings.push(...checkParent(inventory, layer))
     findings.push(...checkSize(store, inventory, layer))
-    findings.push(...checkFolder(inventory, layer))
-    findings.push(...(await checkTarSplit(layer)))
+    findings.push(...checkFolder(store, inventory, layer))
+    findings.push(...(await checkTarSplit(store, layer)))
   }
   return [...findings, ...unreferenced(store, inventory, reach)]
 }
@@ -40,29 +37,6 @@ export async function checkLayers(
 /** What nothing needs is rubbish, whatever else may be wrong with it. */
 function isNeeded({ layers, anyLayer }: Reach, { chainID }: LayerState): boolean {
   return anyLayer || layers.has(chainID)
-}
-
-/** What the configs of images, and those kept with containers, say of their layers. A name proves it or not. */
-function toldIdentities({ images, records }: Inventory): Map<ChainID, Identity> {
-  const told = new Map<ChainID, Identity>()
-  const tell = (diffIDs: readonly DiffID[]) => {
-    const ids = chainIDs(diffIDs)
-    for (const [index, diffID] of diffIDs.entries())
-      told.set(ids[index] as ChainID, { diffID, parent: ids[index - 1] })
-  }
-  for (const { diffIDs = [] } of images) tell(diffIDs)
-  for (const record of records.values()) tell(record === undefined ? [] : diffIDsOf(record.config))
-  return told
-}
-
-/** The layers of a config that a container keeps as text. */
-export function diffIDsOf(config: string): readonly DiffID[] {
-  try {
-    return (JSON.parse(config) as { rootfs?: { diff_ids?: DiffID[] } }).rootfs?.diff_ids ?? []
-  } catch {
-    // SyntaxError: then it tells nothing.
-    return []
-  }
 }
 
 function checkIdentity(
@@ -142,22 +116,26 @@ async function rightSize(
   return String(await driver.diffSize(layer.cacheID ?? '', parent))
 }
 
-function checkFolder({ folders }: Inventory, { chainID, dir, cacheID }: LayerState): Finding[] {
+function checkFolder(store: StoreContext, inventory: Inventory, layer: LayerState): Finding[] {
+  const { chainID, dir, cacheID } = layer
   const path = join(dir, 'cache-id')
   if (cacheID === undefined) {
-    return [{ kind: 'bad-layer-cache-id', path, detail: `the folder of ${chainID} cannot be told` }]
+    const mend = async () => {
+      const found = await findFolder(store, inventory, layer)
+      if (found !== undefined) await writeField(store, path, found)
+    }
+    return [{ kind: 'bad-layer-cache-id', path, detail: `the folder of ${chainID} cannot be told`, mend }]
   }
-  if (folders.has(cacheID)) return []
+  if (inventory.folders.has(cacheID)) return []
   const detail = `${chainID} is in ${cacheID}, which is gone: load an image that has the layer`
   return [{ kind: 'missing-layer-folder', path, detail }]
 }
 
-async function checkTarSplit({ chainID, dir }: LayerState): Promise<Finding[]> {
+async function checkTarSplit(store: StoreContext, { chainID, dir }: LayerState): Promise<Finding[]> {
   const path = join(dir, TAR_SPLIT)
   if (await startsAsGzip(path)) return []
-  return [
-    { kind: 'bad-tar-split', path, detail: `the tar-split data of ${chainID} is missing or is not gzip` },
-  ]
+  const detail = `the tar-split data of ${chainID} is missing or is not gzip`
+  return [{ kind: 'bad-tar-split', path, detail, mark: () => markDamaged(store, chainID, detail) }]
 }
 
 const GZIP_MAGIC = Buffer.from([0x1f, 0x8b])

@@ -3,7 +3,7 @@
  * gone, or that check found changed and marked. A mark is a file `overlaid/damaged/<chainID hex>` with the reason; it
  * changes nothing else, so that a damaged layer stays as usable as it is until a good one is there.
  */
-import { rm, stat } from 'node:fs/promises'
+import { readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { mkdirDurable, writeFileAtomic } from '../fs/atomic.ts'
@@ -67,6 +67,27 @@ export async function findReadable(
     return await findLayer(paths, chainID)
   } catch (error) {
     if (hasCode(error, 'ERR_DAMAGED')) return undefined
+    throw error
+  }
+}
+
+/** ChainIDs that layers and containers stand on, whether there are such layers or not. */
+export async function listParents(paths: StorePaths): Promise<Set<ChainID>> {
+  const parents = new Set<ChainID>()
+  for (const folder of [paths.layers, paths.mounts]) {
+    for (const name of await listFolder(folder)) {
+      const parent = await readParent(join(folder, name, 'parent'))
+      if (isDigest(parent)) parents.add(parent as ChainID)
+    }
+  }
+  return parents
+}
+
+async function readParent(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, 'utf8')).trim()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
     throw error
   }
 }

@@ -40,7 +40,7 @@ export async function deriveImage(store: StoreContext, derivation: Derivation): 
         const id = chainID(parent?.chainID, unpacked.diffID)
         // Between its commit and the image's the layer is nobody's: the lease names it before it is there.
         await store.locked(async () => lease.update({ chainIDs: [...needed, id], driverIDs: [] }), signal)
-        const { isNew } = await commitLayer(store, unpacked, parent, derivation.signal)
+        const { isNew } = await commitLayer(store, unpacked, parent, { signal: derivation.signal })
         if (isNew) added = id
       }
     } catch (error) {

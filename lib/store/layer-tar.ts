@@ -16,7 +16,7 @@ import { layerDir } from './paths.ts'
  */
 export async function* layerTar(
   store: StoreContext,
-  { chainID, diffID, cacheID }: LayerRecord,
+  { chainID, diffID, cacheID }: Pick<LayerRecord, 'chainID' | 'diffID' | 'cacheID'>,
   options: { readonly signal?: AbortSignal } = {},
 ): AsyncGenerator<Buffer> {
   await using files = await store.driver.openFiles(cacheID)

@@ -6,9 +6,9 @@ import { familiar, parseReference } from '../oci/reference.ts'
 import { setReference } from '../oci/repositories.ts'
 import type { ImageSource, SourceImage, SourceLayer } from '../transfer/source.ts'
 import type { StoreContext } from './context.ts'
+import { findGoodLayer, listParents } from './damaged.ts'
 import { deleteImage, listImageIDs, writeImage } from './image-db.ts'
 import type { LoadOptions, LoadReport } from './image-store.ts'
-import { findLayer } from './layer-db.ts'
 import { type Lease, takeLease } from './lease.ts'
 import type { OnProgress } from './progress.ts'
 import { readReferences, writeReferences } from './references.ts'
@@ -36,10 +36,11 @@ export async function loadImages(
 ): Promise<LoadReport> {
   const planned = plan(source.images)
   const signal = options.signal === undefined ? {} : { signal: options.signal }
-  const { lease, present } = await store.locked(() => leaseLayers(store, [...planned.values()]), signal)
+  const leased = await store.locked(() => leaseLayers(store, [...planned.values()]), signal)
+  const { lease, present } = leased
   const added = new Set<ChainID>()
   try {
-    const wanted = wantedLayers([...planned.values()], present, options.onProgress)
+    const wanted = wantedLayers([...planned.values()], leased, options.onProgress)
     await registerLayers(store, wanted, added, {
       ...options,
       onDone: (layer) => tellDone(layer, options.onProgress),
@@ -70,11 +71,16 @@ function plan(images: readonly SourceImage[]): Map<ChainID, PlannedLayer> {
   return planned
 }
 
-/** Takes the lease, and finds the layers that need no unpacking: from now on nobody removes those. */
-async function leaseLayers(
-  store: StoreContext,
-  layers: readonly PlannedLayer[],
-): Promise<{ readonly lease: Lease; readonly present: ReadonlySet<ChainID> }> {
+interface Leased {
+  readonly lease: Lease
+  /** Layers that need no unpacking. */
+  readonly present: ReadonlySet<ChainID>
+  /** What the store's layers and containers stand on. */
+  readonly stoodOn: ReadonlySet<ChainID>
+}
+
+/** Takes the lease, and finds the layers that are there: from now on nobody removes those. */
+async function leaseLayers(store: StoreContext, layers: readonly PlannedLayer[]): Promise<Leased> {
   const lease = await takeLease(store.paths, {
     chainIDs: layers.map(({ chainID }) => chainID),
     driverIDs: [],
@@ -82,10 +88,9 @@ async function leaseLayers(
   try {
     const present = new Set<ChainID>()
     for (const { chainID } of layers) {
-      const record = await findLayer(store.paths, chainID)
-      if (record !== undefined && (await store.driver.exists(record.cacheID))) present.add(chainID)
+      if ((await findGoodLayer(store, chainID)) !== undefined) present.add(chainID)
     }
-    return { lease, present }
+    return { lease, present, stoodOn: await listParents(store.paths) }
   } catch (error) {
     await lease.drop()
     throw error
@@ -94,7 +99,7 @@ async function leaseLayers(
 
 function wantedLayers(
   layers: readonly PlannedLayer[],
-  present: ReadonlySet<ChainID>,
+  { present, stoodOn }: Pick<Leased, 'present' | 'stoodOn'>,
   onProgress: OnProgress = () => {},
 ): WantedLayer[] {
   for (const { chainID, source } of layers) {
@@ -108,6 +113,7 @@ function wantedLayers(
       chainID,
       parent,
       what,
+      isStoodOn: stoodOn.has(chainID),
       diffID: source.diffID,
       open: (signal) => counted(source, signal, onProgress),
     }))

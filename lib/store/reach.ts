@@ -8,6 +8,7 @@ import { chainID, chainIDs } from '../oci/chain-id.ts'
 import type { ChainID } from '../oci/digest.ts'
 import { layerOfSubject } from './hold.ts'
 import type { Inventory, LayerState, MountState } from './inventory.ts'
+import { toldParent } from './told.ts'
 
 export interface Reach {
   /** ChainIDs that something needs, whether there is such a layer or not. */
@@ -18,7 +19,7 @@ export interface Reach {
   readonly folders: ReadonlySet<string>
   /** A record does not tell its folder: any folder may be needed. */
   readonly anyFolder: boolean
-  /** Folders with the one they must stand on; undefined for a base layer. */
+  /** Folders with the one they must stand on; undefined for a base layer. Only whole chains are in it. */
   readonly parents: ReadonlyMap<string, string | undefined>
 }
 
@@ -85,24 +86,41 @@ export function isSound({ chainID: id, diffID, hasParent, parent }: LayerState):
   return diffID !== undefined && hasParent === (parent !== undefined) && chainID(parent, diffID) === id
 }
 
-/** Each folder that a record names, where the record tells what it stands on. */
-function knownParents({ layers, mounts }: Inventory): Map<string, string | undefined> {
-  const parents = new Map<string, string | undefined>()
-  const folderOf = (id: ChainID | undefined) => (id === undefined ? undefined : layers.get(id)?.cacheID)
-  for (const layer of layers.values()) {
-    const below = folderOf(layer.parent)
+/** Each folder that a record names, where the records tell all that it stands on, down to the base. */
+function knownParents(inventory: Inventory): Map<string, string | undefined> {
+  const told = new Map<string, string | undefined>()
+  for (const layer of inventory.layers.values()) {
+    const below = folderOf(inventory, layer.parent)
     const isKnown = isSound(layer) && layer.hasParent === (below !== undefined)
-    if (layer.cacheID !== undefined && isKnown) parents.set(layer.cacheID, below)
+    if (layer.cacheID !== undefined && isKnown) told.set(layer.cacheID, below)
   }
-  for (const { mountID, initID, hasInit, hasParent, parent } of mounts.values()) {
-    const below = folderOf(parent)
-    const isKnown = hasParent === (below !== undefined)
-    if (initID !== undefined && isKnown) parents.set(initID, below)
-    if (mountID !== undefined && hasInit) {
-      if (initID !== undefined) parents.set(mountID, initID)
-    } else if (mountID !== undefined && isKnown) parents.set(mountID, below)
+  for (const mount of inventory.mounts.values()) tellContainer(inventory, mount, told)
+  return new Map([...told].filter(([id]) => reachesBase(told, id)))
+}
+
+function folderOf({ layers }: Inventory, id: ChainID | undefined): string | undefined {
+  return id === undefined ? undefined : layers.get(id)?.cacheID
+}
+
+function tellContainer(inventory: Inventory, mount: MountState, told: Map<string, string | undefined>): void {
+  const { name, mountID, initID, hasInit, hasParent, parent } = mount
+  const below = folderOf(inventory, parent)
+  const isLost = !hasParent && toldParent(inventory, name) !== undefined
+  const isKnown = !isLost && hasParent === (below !== undefined)
+  if (initID !== undefined && isKnown) told.set(initID, below)
+  if (mountID === undefined) return
+  if (hasInit) return void (initID !== undefined && told.set(mountID, initID))
+  // One that is there and not named is an entry that lost its `init-id`.
+  if (isKnown && !inventory.folders.has(`${mountID}-init`)) told.set(mountID, below)
+}
+
+function reachesBase(told: ReadonlyMap<string, string | undefined>, id: string): boolean {
+  const seen = new Set<string>()
+  for (let at: string | undefined = id; at !== undefined; at = told.get(at)) {
+    if (!told.has(at) || seen.has(at)) return false
+    seen.add(at)
   }
-  return parents
+  return true
 }
 
 /**

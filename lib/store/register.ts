@@ -4,7 +4,6 @@
  */
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import pLimit from 'p-limit'
 import { failpoint } from '../fs/failpoint.ts'
@@ -12,8 +11,9 @@ import { chainID } from '../oci/chain-id.ts'
 import type { CacheID, ChainID, DiffID } from '../oci/digest.ts'
 import type { TarLimits } from '../tar/entry.ts'
 import type { StoreContext } from './context.ts'
-import { findLayer, type LayerRecord, prepareRecord, publishRecord, readLayer } from './layer-db.ts'
-import { layerDir } from './paths.ts'
+import { clearLayer, findGoodLayer, findReadable } from './damaged.ts'
+import { type LayerRecord, prepareRecord, publishRecord, readLayer } from './layer-db.ts'
+import { mendLinks } from './scan.ts'
 import { discardQuietly, type UnpackedLayer, unpackLayer } from './unpack.ts'
 
 /** More than four gain nothing: a layer's chain of decompression, hashing and writing is bound to one processor. */
@@ -24,9 +24,11 @@ export interface WantedLayer {
   readonly chainID: ChainID
   readonly diffID: DiffID
   readonly parent: ChainID | undefined
+  /** Others stand on it already: it was lost, and its place in the driver's links is to be told anew. */
+  readonly isStoodOn: boolean
   /** For messages. */
   readonly what: string
-  open(signal: AbortSignal): AsyncIterable<Buffer>
+  readonly open: (signal: AbortSignal) => AsyncIterable<Buffer>
 }
 
 export interface RegisterOptions {
@@ -90,7 +92,7 @@ async function commitInOrder(
   try {
     const below = parent === undefined ? await recordOf(store, layer.parent) : await parent
     signal.throwIfAborted()
-    const { record, isNew } = await commitLayer(store, unpacked, below, signal)
+    const { record, isNew } = await commitLayer(store, unpacked, below, { ...layer, signal })
     if (isNew) added.add(record.chainID)
     return record
   } catch (error) {
@@ -111,28 +113,35 @@ export async function commitLayer(
   store: StoreContext,
   unpacked: UnpackedLayer,
   parent: LayerRecord | undefined,
-  signal?: AbortSignal,
+  {
+    isStoodOn = false,
+    signal,
+  }: { readonly isStoodOn?: boolean; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<{ readonly record: LayerRecord; readonly isNew: boolean }> {
-  const { paths, driver, durability } = store
+  const { durability } = store
   const { staged, diffID } = unpacked
   const id = chainID(parent?.chainID, diffID)
   // What is slow in settling, and the sync of all the data, happens here: the lock is for renames.
   const size = await staged.settle(parent?.cacheID)
-  // A record whose folder is lost: the folder comes back under its own name, where its children find it again.
-  const cacheID = (await findLayer(paths, id))?.cacheID ?? newCacheID()
+  // One that is there and not good is replaced under its own name: other records tell of it.
+  const cacheID = (await findReadable(store, id))?.cacheID ?? newCacheID()
   const record: LayerRecord = { chainID: id, diffID, parent: parent?.chainID, cacheID, size }
   const prepared = join(staged.path, 'record')
   await prepareRecord(prepared, record, unpacked.tarSplit, durability)
   failpoint('layer.commit.prepared')
+  let isReplaced = false
   const commit = async () => {
-    const existing = await findLayer(paths, id)
-    if (existing !== undefined && (await driver.exists(existing.cacheID))) return existing
-    if (existing !== undefined) await rm(layerDir(paths, id), { recursive: true })
+    const existing = await findGoodLayer(store, id)
+    if (existing !== undefined) return existing
+    isReplaced = await clearLayer(store, id, cacheID)
     await publish(store, record, prepared, () => staged.commit(cacheID, parent?.cacheID))
+    // Its name in the driver's links is another one now.
+    if (isReplaced || isStoodOn) await mendLinks(store)
     return record
   }
   const committed = await store.locked(commit, signal === undefined ? {} : { signal })
   if (committed !== record) await staged.discard()
+  if (isReplaced) await store.driver.emptyTrash()
   return { record: committed, isNew: committed === record }
 }
 

@@ -2,6 +2,7 @@
 import { checkContainers } from './check-containers.ts'
 import { checkDriver } from './check-driver.ts'
 import { type Finding, isSame } from './check-finding.ts'
+import type { ProblemKind } from './check-kinds.ts'
 import { checkImages } from './check-images.ts'
 import { checkLayers } from './check-layers.ts'
 import { checkOwn } from './check-own.ts'
@@ -45,4 +46,17 @@ export async function scanQuietly(store: StoreContext, signal?: AbortSignal): Pr
     inventory,
     findings: findings.filter((found) => first.findings.some((seen) => isSame(seen, found))),
   }
+}
+
+const LINKS: ReadonlySet<ProblemKind> = new Set([
+  'missing-link',
+  'missing-l-entry',
+  'missing-lower',
+  'wrong-lower',
+])
+
+/** Makes the driver's account of what stands on what that of the records. The caller holds the store lock. */
+export async function mendLinks(store: StoreContext): Promise<void> {
+  const { findings } = await scan(store)
+  for (const { kind, mend } of findings) if (LINKS.has(kind)) await mend?.()
 }
