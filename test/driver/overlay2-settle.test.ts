@@ -494,6 +494,11 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr')
       )
     })
 
+    it('keeps a file of the folder that it takes the place of', async () => {
+      const below = [dir('c'), file('c/x', 'x')]
+      await check([below, [hardlink('c', 'c/x')]], [fileAt('c', 'x')])
+    })
+
     it('of the same name copies the file up', async () => {
       await check(
         [[file('a', 'a', { mode: 0o600 })], [hardlink('a', 'a')]],

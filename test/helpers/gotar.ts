@@ -49,7 +49,7 @@ export class GoTar implements Disposable {
   dump(archive: Buffer): GoMember[] {
     const lines = this.#run('dump', archive).toString().split('\n').filter(Boolean)
     return lines.map((line) => {
-      const m = JSON.parse(line) as Record<string, string & number & Record<string, string>>
+      const m = JSON.parse(line) as Record<string, string> & { Xattrs: Record<string, string> | null }
       const bytes = (key: string) => Buffer.from(m[key] ?? '', 'base64')
       return {
         name: bytes('Name'),
@@ -61,7 +61,7 @@ export class GoTar implements Disposable {
         size: Number(m['Size']),
         mtimeSec: Number(m['Sec']),
         mtimeNsec: Number(m['Nsec']),
-        xattrs: new Map(Object.entries(m['Xattrs'] ?? {}).map(([k, v]) => [k, Buffer.from(v, 'base64')])),
+        xattrs: new Map(Object.entries(m.Xattrs ?? {}).map(([k, v]) => [k, Buffer.from(v, 'base64')])),
         body: bytes('Body'),
       }
     })

@@ -85,6 +85,7 @@ export class SettlingLayer {
   }
 
   async #look(path: string): Promise<'folder' | 'blocked' | { target: string }> {
+    if (this.links.has(path)) return 'blocked'
     const own = await this.upper.find(path)
     if (own?.kind === 'whiteout') return 'folder'
     if (own?.kind === 'symlink') return { target: await this.upper.readLink(path) }
