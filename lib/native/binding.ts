@@ -299,9 +299,9 @@ let loaded: Binding | undefined
  * @throws ERR_NO_BINDING at that use, where no build fits this machine; the message says how to make one.
  */
 export const binding: Binding = new Proxy({} as Binding, {
-  get: (_target, name) => {
+  get: (_target, name): unknown => {
     loaded ??= wrap(load())
-    return loaded[name as keyof Binding]
+    return Reflect.get(loaded, name)
   },
 })
 

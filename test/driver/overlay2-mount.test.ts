@@ -225,6 +225,28 @@ describe.skipIf(missing('hasBinding', 'canMount'))('mountOverlay', () => {
     expect(countLowers(whole.mountinfo.toString())).toBe(kept)
   })
 
+  it('gives a single layer no SELinux context, rather than leave it out in silence', async () => {
+    const options = { context: 'system_u:object_r:container_file_t:s0' }
+    await expect(mountOverlay({ home, lowers: layers(1), options })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    })
+  })
+
+  it('binds a single writable layer', async () => {
+    for (const via of rungs) {
+      const root = await mountAt({ home, lowers: [], upper: 'top/diff', via })
+      writeFileSync(join(root, via), '')
+      await unmount(root)
+    }
+    expect(readdirSync(join(home, 'top/diff')).sort()).toEqual([...rungs].sort())
+  })
+
+  it('needs a layer, and a work directory between two', async () => {
+    await expect(mountOverlay({ home, lowers: [] })).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    const request = { home, lowers: layers(1), upper: 'top/diff' }
+    await expect(mountOverlay(request)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+  })
+
   it('refuses a string that mount(2) would cut', async () => {
     const lowers = layers(100).map((name) => `${home}/${name}`)
     await expect(mountOverlay({ home, lowers, via: 'mount2' })).rejects.toMatchObject({

@@ -191,6 +191,10 @@ async function mountByString(plan: Plan): Promise<OwnedFd> {
 /** A single layer, which overlayfs does not take: the folder itself is the merged view, writable if it is the upper. */
 async function mountSingle(plan: Plan, rung: Rung): Promise<OverlayMount> {
   const { home, request, layers, options } = plan
+  if (options.context !== undefined) {
+    const words = 'a single layer is shown as it is, with its own labels: it takes no SELinux context'
+    throw new OverlaidError('ERR_INVALID_ARGUMENT', words)
+  }
   const folder = absolute(request.home, layers.upper ?? layers.lowers[0] ?? '')
   if (rung !== 'mount2') return { fd: await cloneMount(folder, mountAttributes(options)), rung: 'clone' }
   // mount_setattr is of 5.12; a kernel without the better rungs may be older.
