@@ -3,11 +3,21 @@
  *
  * The kernel drops the lock with the process, however it ends, so a claim whose lock can be had is a dead one's.
  * Claims are made, read for a decision and removed under a lock that their kind names (leases: the store's, holds:
- * the container's): that is why nobody meets one between its creation and its lock.
+ * the container's): that is why nobody meets one between its creation and its lock. Reading and writing them is
+ * synchronous: a few µs each, where a turn of the thread pool costs more, and a mount has dozens of such steps.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs'
-import { readFile, readdir, rename, unlink } from 'node:fs/promises'
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs'
+import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../errors.ts'
@@ -38,7 +48,7 @@ export class Claim<T> {
       // Somebody who asks whether it is claimed holds it for an instant.
       while (!(await binding.ofdLock(claim.#fd.fd, 'write'))) await pause(1)
       claim.update(content)
-      await rename(temp, claim.path)
+      renameSync(temp, claim.path)
     } catch (error) {
       await removeFile(temp)
       claim.#fd.close()
@@ -50,7 +60,7 @@ export class Claim<T> {
   update(content: T): void {
     const bytes = Buffer.from(JSON.stringify(content))
     // Longer than before or not, a reader without the lock finds one JSON text: the rest is cut off afterwards.
-    writeSync(this.#fd.fd, bytes, 0, bytes.length, 0)
+    for (let at = 0; at < bytes.length;) at += writeSync(this.#fd.fd, bytes, at, bytes.length - at, at)
     ftruncateSync(this.#fd.fd, bytes.length)
   }
 
@@ -75,11 +85,12 @@ export interface FoundClaim<T> {
   readonly alive: boolean
 }
 
-/** The claims in `folder`; none when there is no such folder. */
-export async function readClaims<T>(folder: string): Promise<FoundClaim<T>[]> {
+/** The claims in `folder`, but for the one at `except`; none when there is no such folder. */
+export async function readClaims<T>(folder: string, except?: string): Promise<FoundClaim<T>[]> {
   const found: FoundClaim<T>[] = []
-  for (const name of await listFolder(folder)) {
+  for (const name of namesIn(folder)) {
     const path = join(folder, name)
+    if (path === except) continue
     const claim = await readClaim<T>(path)
     if (claim !== undefined) found.push(claim)
   }
@@ -89,7 +100,7 @@ export async function readClaims<T>(folder: string): Promise<FoundClaim<T>[]> {
 async function readClaim<T>(path: string): Promise<FoundClaim<T> | undefined> {
   try {
     const alive = await isClaimed(path)
-    const text = await readFile(path, 'utf8')
+    const text = readFileSync(path, 'utf8')
     return { path, content: parse<T>(text), alive }
   } catch (error) {
     // Dropped since the folder was listed.
@@ -114,6 +125,15 @@ export async function isClaimed(path: string): Promise<boolean> {
     return !(await binding.ofdLock(fd, 'read'))
   } finally {
     closeSync(fd)
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
   }
 }
 

@@ -29,7 +29,7 @@ export async function commitContainer(
   const withSignal = signal === undefined ? {} : { signal }
   // The lock keeps rm away; it is held for the unpack, since what is unpacked are the container's own folders.
   return withSubject(store, id, async () => {
-    await expectContainer(store, entry)
+    expectContainer(store, entry)
     const parent = mount.parent === undefined ? undefined : await readLayer(store.paths, mount.parent)
     return deriveImage(store, {
       needs: mount.parent,

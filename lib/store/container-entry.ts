@@ -1,16 +1,11 @@
 /** Containers as they are found: ours from our own records, dockerd's from its files, both in layerdb/mounts. */
+import { statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type ContainerConfig, type ImageConfig, parseConfig } from '../oci/config.ts'
 import type { Digest } from '../oci/digest.ts'
-import {
-  findMount,
-  isContainerID,
-  type MountRecord,
-  readContainerRecord,
-  readMounts,
-} from './container-db.ts'
+import { isContainerID, type MountRecord, readContainerRecord, readMounts } from './container-db.ts'
 import type { StoreContext } from './context.ts'
 import { type DockerContainer, dockerContainers } from './docker.ts'
 import { here, readHolds } from './hold.ts'
@@ -118,8 +113,8 @@ export function noContainer(nameOrID: string): OverlaidError {
 }
 
 /** @throws ERR_CONTAINER_NOT_FOUND when it was removed since it was found */
-export async function expectContainer(store: StoreContext, { id, name }: ContainerEntry): Promise<void> {
-  if ((await findMount(store.paths, id)) === undefined) throw noContainer(name)
+export function expectContainer(store: StoreContext, { id, name }: ContainerEntry): void {
+  if (statSync(join(store.paths.mounts, id), { throwIfNoEntry: false }) === undefined) throw noContainer(name)
 }
 
 /** Whether and where a container is mounted; the path only where this process can see it. */

@@ -27,7 +27,7 @@ export async function removeContainer(store: StoreContext, entry: ContainerEntry
   }
   await store.refuseBesideDockerd()
   await withSubject(store, id, async () => {
-    await expectContainer(store, entry)
+    expectContainer(store, entry)
     await endMounts(store, entry)
     failpoint('container.remove.before-entry')
     await store.locked(() => forget(store, entry))

@@ -165,7 +165,7 @@ export class Container {
 
   #subject(): Subject {
     const { id, name, mount } = this.#entry
-    const expect = () => expectContainer(this.#store, this.#entry)
+    const expect = () => Promise.resolve(expectContainer(this.#store, this.#entry))
     return { name: id, label: `container ${name}`, driverID: mount.mountID, isReadOnly: false, expect }
   }
 }

@@ -1,5 +1,5 @@
 /** Ending holds: undoing their mounts. The caller holds the subject's lock. */
-import { rmdir } from 'node:fs/promises'
+import { rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode, OverlaidError } from '../errors.ts'
@@ -33,10 +33,8 @@ export async function endHold(
 
 async function sharing(paths: StorePaths, subject: string, hold: Hold): Promise<boolean> {
   if (hold.content.kind !== 'merged') return false
-  const holds = await readHolds(paths, subject)
-  return holds.some(
-    (other) => other.live && other.path !== hold.path && other.content.mountID === hold.content.mountID,
-  )
+  const others = await readHolds(paths, subject, hold.path)
+  return others.some(({ live, content }) => live && content.mountID === hold.content.mountID)
 }
 
 /** Unmounts what the hold is about, in whichever namespace; what is not there any more is fine. */
@@ -46,7 +44,7 @@ async function undoMount(content: HoldContent, { force = false }: EndOptions): P
   if (path === undefined || content.bootID !== place.bootID) return
   if (namespace === place.namespace) {
     if (await isTopmost(content, path)) await unlessBusy(path, () => unmount(path, { detach: force }))
-    if (kind === 'merged') await removeMountPoint(path)
+    if (kind === 'merged') removeMountPoint(path)
     return
   }
   const pid = await memberOf(namespace)
@@ -92,9 +90,9 @@ async function unlessBusy(path: string, attempt: () => Promise<void>): Promise<v
   }
 }
 
-async function removeMountPoint(path: string): Promise<void> {
+function removeMountPoint(path: string): void {
   try {
-    await rmdir(path)
+    rmdirSync(path)
   } catch (error) {
     // ENOENT: gone already. EBUSY: mounted in another namespace. ENOTEMPTY: something was left under the mount.
     if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
@@ -127,7 +125,7 @@ async function endDead(paths: StorePaths, subject: string, hold: Hold): Promise<
 /** Removes the folder of a subject's holds when none is left, and an image's lock file with it. */
 export async function dropHoldsFolder(paths: StorePaths, subject: string): Promise<void> {
   try {
-    await rmdir(holdsDir(paths, subject))
+    rmdirSync(holdsDir(paths, subject))
     // Whoever waits for the lock on the file we have open makes a new one: see lock.ts.
     if (layerOfSubject(subject) !== undefined) await removeFile(join(paths.locks, subject))
   } catch (error) {

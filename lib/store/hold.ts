@@ -49,17 +49,20 @@ export interface Hold extends FoundClaim<HoldContent> {
   readonly live: boolean
 }
 
-/** Where this process is. */
+/** Where this process is: the same for its whole life. */
 export interface Here {
   readonly bootID: string
   readonly namespace: string
 }
 
+let known: Here | undefined
+
 export function here(): Here {
-  return {
+  known ??= {
     bootID: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     namespace: readlinkSync('/proc/self/ns/mnt'),
   }
+  return known
 }
 
 /** The name of an image mount's holds: its top layer's, so that images with the same layers share it. */
@@ -79,11 +82,11 @@ export function listSubjects(paths: StorePaths): Promise<string[]> {
 }
 
 /**
- * The holds on a subject. A claim without readable content is left out: its process died before anything was
+ * The holds on a subject, but for the one at `except`. A claim without readable content is left out: its process died before anything was
  * mounted, and gc removes the file.
  */
-export async function readHolds(paths: StorePaths, subject: string): Promise<Hold[]> {
-  const claims = await readClaims<HoldContent>(holdsDir(paths, subject))
+export async function readHolds(paths: StorePaths, subject: string, except?: string): Promise<Hold[]> {
+  const claims = await readClaims<HoldContent>(holdsDir(paths, subject), except)
   if (claims.length === 0) return []
   const place = here()
   const holds: Hold[] = []

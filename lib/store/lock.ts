@@ -27,8 +27,8 @@ export async function withLock<T>(path: string, work: () => Promise<T>, signal?:
     try {
       return await work()
     } finally {
-      // Closing is enough, unless a child was just being forked: until its exec it has the description too.
-      await binding.ofdLock(fd, 'unlock').finally(() => closeSync(fd))
+      // Unlocks, at the latest when a child that is just being forked has exec'ed: till then it has the description.
+      closeSync(fd)
     }
   } finally {
     leave()
@@ -48,7 +48,7 @@ export async function tryWithLock<T>(
     try {
       return { value: await work() }
     } finally {
-      await binding.ofdLock(fd, 'unlock').finally(() => closeSync(fd))
+      closeSync(fd)
     }
   } finally {
     leave()

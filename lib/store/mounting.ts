@@ -3,8 +3,7 @@
  * there already, since one upper directory takes one overlay at a time. Then its hold is written, then it is put in
  * its place.
  */
-import { readlinkSync, realpathSync } from 'node:fs'
-import { mkdir, rmdir } from 'node:fs/promises'
+import { mkdirSync, readlinkSync, realpathSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { binding } from '../native/binding.ts'
@@ -170,7 +169,7 @@ async function makeClaim(
 ): Promise<Claim<HoldContent>> {
   const folder = holdsDir(store.paths, subject.name)
   const make = async () => {
-    await mkdir(folder, { recursive: true, mode: MODES.privateDir })
+    mkdirSync(folder, { recursive: true, mode: MODES.privateDir })
     return Claim.make(folder, content)
   }
   if (!subject.isReadOnly) return make()
@@ -199,11 +198,11 @@ async function putInPlace(content: HoldContent, root: OwnedFd, pid: number | und
   const { kind, path = '' } = content
   if (kind === 'detached') return
   if (kind === 'namespace') return attachInto(root, pid ?? 0, content)
-  if (kind === 'merged') await mkdir(path, { mode: MODES.privateDir, recursive: true })
+  if (kind === 'merged') mkdirSync(path, { mode: MODES.privateDir, recursive: true })
   try {
     await attachMount(root.fd, path)
   } catch (error) {
-    if (kind === 'merged') await rmdir(path)
+    if (kind === 'merged') rmdirSync(path)
     throw error
   }
 }
@@ -270,7 +269,7 @@ async function unmountForeign(
     throw new OverlaidError('ERR_MOUNT_NOT_FOUND', `${label} is not mounted by overlaid`, hint)
   }
   await unmount(merged, { detach: true })
-  await rmdir(merged)
+  rmdirSync(merged)
 }
 
 function heldByOthers(label: string, holds: readonly Hold[]): OverlaidError {
