@@ -64,7 +64,7 @@ echo tool > bin/tool && chmod 4755 bin/tool && chown 12:34 bin/tool
 ln bin/tool bin/linked && ln -s ../bin/tool etc/symlink && ln -s "$(printf 't%.0s' $(seq 150))" etc/long-target
 mkfifo var/fifo && mknod var/null c 1 3 && mknod var/loop b 7 1
 seq 100000 > var/numbers && : > var/nothing && printf x > var/one && head -c 512 /dev/zero > var/block
-truncate -s 3M var/sparse && printf end >> var/sparse && printf middle | dd of=var/sparse bs=1 seek=1M conv=notrunc 2>&-
+truncate -s 3M var/sparse && printf end >> var/sparse && printf middle | dd of=var/sparse bs=1 seek=1M conv=notrunc status=none
 long=$(printf 'n%.0s' $(seq 110)); mkdir -p "var/deep/$long" && echo deep > "var/deep/$long/$long"
 echo utf > 'etc/Ünïcödé' && echo bytes > "$(printf 'etc/latin-\351')" && echo space > 'etc/two words'
 echo big > etc/big-id && chown 3000000:3000000 etc/big-id
