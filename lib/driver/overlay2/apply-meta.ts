@@ -38,15 +38,18 @@ export function lastMetaOf(path: Buffer, header: TarHeader): FileOp {
   return { op: 'meta', path, mtimeSec, mtimeNsec, ...(xattrs.length > 0 && { xattrs }) }
 }
 
+/** The kernel's namespaces; of `system.` only ACLs are data. macOS archives have names of their own, for no Linux. */
+const KNOWN = /^(user|trusted|security)\.|^system\.posix_acl_(access|default)$/
+
 /**
  * Attributes that are not unpacked: overlayfs' own, by which a layer could steer the mount it becomes part of
- * (hide or expose files of other layers), and what belongs to the machine and not to the file: SELinux labels, EVM
- * signatures over the inode's number, NFS' ACLs. umoci leaves the same out; docker sets them all.
+ * (hide or expose files of other layers), and what belongs to the machine and not to the file: SELinux labels and EVM
+ * signatures over the inode's number. umoci leaves them out too; docker sets them all.
  */
-const FOREIGN = /^(trusted|user)\.overlay\.|^security\.(selinux|evm)$|^system\.nfs4_acl$/
+const FOREIGN = /^(trusted|user)\.overlay\.|^security\.(selinux|evm)$/
 
 export function isForeignXattr(name: string): boolean {
-  return FOREIGN.test(name)
+  return FOREIGN.test(name) || !KNOWN.test(name)
 }
 
 /** The kernel has user.* on files and directories only (xattr(7)). */
