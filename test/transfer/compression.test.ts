@@ -1,24 +1,17 @@
-import { execFileSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { OverlaidError } from '../../lib/errors.ts'
 import { decompressed, sniff } from '../../lib/transfer/compression.ts'
 import { FrameScanner } from '../../lib/transfer/zstd-frames.ts'
 import { fzstdFrame, unzstd } from '../../lib/transfer/zstd.ts'
+import { NOISE, content, zstdFile } from '../fixtures/zstd/content.ts'
 import { collect, streamOf } from '../helpers/image.ts'
+import { zstdFrame } from '../helpers/zstd.ts'
 
-/** Half text, half noise: matches, literals and raw blocks. */
-const content = Buffer.concat([
-  Buffer.from('the quick brown fox '.repeat(20_000)),
-  randomBytes(300_000),
-  Buffer.alloc(500_000),
-])
-const run = (command: string, args: string[], input: Buffer = content): Buffer =>
-  execFileSync(command, args, { input, maxBuffer: 2 ** 26 })
-
-const zstd = run('zstd', ['-q', '-c'])
+const small = content.subarray(0, 5000)
+const zstd = zstdFile('level3')
 const gzip = gzipSync(content)
+const xz = Buffer.from('fd377a585a000004e6d6b446', 'hex')
 /** A skippable frame of five bytes. */
 const skippable = Buffer.from('542a4d1805000000' + 'ffffffffff', 'hex')
 const zeros = Buffer.alloc(3_000_000)
@@ -40,8 +33,8 @@ describe('sniff', () => {
   })
 
   it.each([
-    ['xz', run('xz', ['-c'], Buffer.from('x'))],
-    ['bzip2', run('bzip2', ['-c'], Buffer.from('x'))],
+    ['xz', xz],
+    ['bzip2', Buffer.from('425a6839314159265359770b', 'hex')],
     ['lz4', Buffer.from('04224d18', 'hex')],
   ])('names %s, which is not read', (name, bytes) => {
     expect(() => sniff(bytes, 'the layer')).toThrowError(
@@ -63,16 +56,13 @@ describe('decompressed', () => {
     ],
     ['gzip and a little padding', Buffer.concat([gzip, Buffer.alloc(7)])],
     ['gzip and much padding', Buffer.concat([gzip, zeros])],
-    ['gzip of the gzip command', run('gzip', ['-9c'])],
+    ['gzip at level 9', gzipSync(content, { level: 9 })],
     ['zstd', zstd],
-    ['zstd of level 19 and no checksum', run('zstd', ['-q', '-c', '-19', '--no-check'])],
-    ['zstd with its size', run('zstd', ['-q', '-c', `--stream-size=${String(content.length)}`])],
+    ['zstd of level 19 and no checksum', zstdFile('level19-nocheck')],
+    ['zstd with its size', zstdFile('sized')],
     [
       'zstd in two frames',
-      Buffer.concat([
-        run('zstd', ['-qc'], content.subarray(0, 9)),
-        run('zstd', ['-qc'], content.subarray(9)),
-      ]),
+      Buffer.concat([zstdFrame(content.subarray(0, 9)), zstdFrame(content.subarray(9))]),
     ],
     ['zstd between skippable frames', Buffer.concat([skippable, zstd, skippable])],
   ])('gives the bytes of %s, however it is cut', async (_what, bytes) => {
@@ -81,22 +71,20 @@ describe('decompressed', () => {
   })
 
   it('has room for a window of 128 MiB, the largest that the zstd command reads by itself', async () => {
-    const small = content.subarray(0, 1000)
-    const bytes = run('zstd', ['-qc', '--long=27'], small)
+    const bytes = zstdFile('small-window27')
     expect(bytes[5]).toBe((27 - 10) << 3)
-    expect((await plain(bytes)).equals(small)).toBe(true)
+    expect((await plain(bytes)).equals(content.subarray(0, 1000))).toBe(true)
   })
 
   it('gives the bytes of a stream that comes byte by byte', async () => {
-    const small = Buffer.from('hello hello hello hello')
-    for (const bytes of [small, gzipSync(small), Buffer.concat([skippable, run('zstd', ['-qc'], small)])]) {
+    for (const bytes of [small, gzipSync(small), Buffer.concat([skippable, zstdFile('small')])]) {
       expect(await plain(bytes, 1)).toEqual(small)
     }
   })
 
   it('is empty for nothing, and for compressed nothing', async () => {
     const nothing = Buffer.alloc(0)
-    for (const bytes of [nothing, gzipSync(nothing), run('zstd', ['-qc'], nothing), skippable]) {
+    for (const bytes of [nothing, gzipSync(nothing), zstdFrame(nothing), skippable]) {
       expect(await plain(bytes)).toHaveLength(0)
     }
   })
@@ -124,8 +112,8 @@ describe('decompressed', () => {
 
   it.each([
     ['gzip', gzipSync(content.subarray(0, 3000))],
-    ['zstd', run('zstd', ['-qc'], content.subarray(0, 3000))],
-    ['zstd, raw', run('zstd', ['-qc'], randomBytes(100))],
+    ['zstd', zstdFile('small')],
+    ['zstd, raw', zstdFile('noise')],
   ])('refuses %s cut off anywhere', async (_what, bytes) => {
     for (let length = SNIFFED; length < bytes.length; length++) {
       await expect(plain(bytes.subarray(0, length)), `${String(length)} bytes`).rejects.toMatchObject(
@@ -144,7 +132,7 @@ describe('decompressed', () => {
   })
 
   it('ends on corrupt zstd, with other bytes or the one error', async () => {
-    const bytes = run('zstd', ['-qc'], content.subarray(0, 5000))
+    const bytes = zstdFile('small')
     for (let at = 4; at < bytes.length; at++) {
       const corrupt = Buffer.from(bytes)
       corrupt.writeUInt8((corrupt[at] ?? 0) ^ 0x21, at)
@@ -171,7 +159,7 @@ describe('decompressed', () => {
     let closed = false
     const input = async function* (): AsyncGenerator<Buffer> {
       try {
-        yield* streamOf(run('xz', ['-c'], Buffer.from('x')))
+        yield* streamOf(xz)
       } finally {
         closed = true
       }
@@ -219,6 +207,8 @@ describe('fzstd', () => {
   })
 
   it('decodes what the zstd command makes', async () => {
+    expect(await plain(zstdFile('noise'))).toEqual(NOISE)
+    expect(await plain(zstdFile('small'))).toEqual(small)
     expect((await collect(unzstd(streamOf(zstd), 'x', fzstdFrame))).equals(content)).toBe(true)
   })
 })
