@@ -1,6 +1,7 @@
 /** Containers: writable layers on images, ours and those that dockerd made. */
 import { Container } from './container.ts'
-import { findContainer, listContainers, mountStateOf } from './container-entry.ts'
+import { findMount } from './container-db.ts'
+import { type ContainerEntry, findContainer, listContainers, mountStateOf } from './container-entry.ts'
 import { removeContainer } from './container-remove.ts'
 import type { StoreContext } from './context.ts'
 import { createContainer } from './create.ts'
@@ -39,12 +40,23 @@ export class Containers {
     this.#store.expectOpen()
     const summaries: ContainerSummary[] = []
     for (const entry of await listContainers(this.#store)) {
-      const { id, name, image, owner, mount } = entry
-      const state = await mountStateOf(this.#store, entry)
-      const size = await this.#store.driver.diffSize(mount.mountID, mount.initID)
-      summaries.push({ id, name, image, ...state, size, owner })
+      const summary = await this.#summaryOf(entry)
+      if (summary !== undefined) summaries.push(summary)
     }
     return summaries
+  }
+
+  /** Undefined when it was removed since it was found: a list is made without a lock. */
+  async #summaryOf(entry: ContainerEntry): Promise<ContainerSummary | undefined> {
+    const { id, name, image, owner, mount } = entry
+    try {
+      const state = await mountStateOf(this.#store, entry)
+      const size = await this.#store.driver.diffSize(mount.mountID, mount.initID)
+      return { id, name, image, ...state, size, owner }
+    } catch (error) {
+      if ((await findMount(this.#store.paths, id)) === undefined) return undefined
+      throw error
+    }
   }
 
   /** By name, id, or the id's first digits. @throws ERR_CONTAINER_NOT_FOUND, ERR_AMBIGUOUS_ID */

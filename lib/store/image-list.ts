@@ -2,7 +2,7 @@
 import type { Digest } from '../oci/digest.ts'
 import { namesOf } from '../oci/repositories.ts'
 import type { StoreContext } from './context.ts'
-import { type ImageRecord, readImages, topChainID } from './image-db.ts'
+import { type ImageRecord, listImageIDs, readImages, topChainID } from './image-db.ts'
 import type { ImageSummary } from './image-store.ts'
 import { readLayers } from './layer-db.ts'
 import { readReferences } from './references.ts'
@@ -14,21 +14,20 @@ export async function listImages(store: StoreContext): Promise<ImageSummary[]> {
   const { paths } = store
   const leaveOut = (id: Digest, error: unknown) =>
     store.warn(`image ${id} is left out: ${(error as Error).message}`)
-  const [images, layers, names] = [
-    await readImages(paths, leaveOut),
-    await readLayers(paths),
-    await readReferences(paths),
-  ]
-  const summaries = images.flatMap((image) => {
+  const images = await readImages(paths, leaveOut)
+  // In this order: an image that is loaded meanwhile is not seen, one that is removed may lack its layers.
+  const layers = await readLayers(paths)
+  const names = await readReferences(paths)
+  const summaries: ImageSummary[] = []
+  for (const image of images) {
     try {
       const size = chainOf(layers, topChainID(image.config)).reduce((sum, layer) => sum + layer.size, 0)
-      return [summaryOf(image, namesOf(names, image.id), size)]
+      summaries.push(summaryOf(image, namesOf(names, image.id), size))
     } catch (error) {
       if (!hasCode(error, 'ERR_DAMAGED')) throw error
-      leaveOut(image.id, error)
-      return []
+      if ((await listImageIDs(paths)).includes(image.id)) leaveOut(image.id, error)
     }
-  })
+  }
   return summaries.sort((a, b) => compare(b.created ?? '', a.created ?? '') || compare(a.id, b.id))
 }
 
