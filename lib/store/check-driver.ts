@@ -1,7 +1,8 @@
 /** The driver's home: what the driver finds there by itself, told what the store needs of it. */
-import { join, sep } from 'node:path'
+import { basename, join, sep } from 'node:path'
 import type { DriverProblem } from '../driver/driver.ts'
 import type { Finding } from './check-finding.ts'
+import { removeFile } from './claim.ts'
 import { isProblemKind } from './check-kinds.ts'
 import type { StoreContext } from './context.ts'
 import type { CacheID } from '../oci/digest.ts'
@@ -40,7 +41,8 @@ export async function checkDriver(
     const isLost = problem.kind === 'missing-diff' && chainID !== undefined
     findings.push(isLost ? { ...finding, mark: () => markDamaged(store, chainID, problem.detail) } : finding)
   }
-  return [...findings, ...(await staleMounts(store, inventory, reach))]
+  // What is mounted does not go.
+  return [...(await staleMounts(store, inventory, reach)), ...findings]
 }
 
 /** Tells what of the driver's findings is told elsewhere, or is no problem as the store knows. */
@@ -102,7 +104,16 @@ function asFinding(
   const finding = { ...named(problem), path, ownLock: OWN_LOCK.has(problem.kind) }
   if (repair === undefined) return finding
   if (subject === undefined || !BY_SUBJECT.has(problem.kind)) return { ...finding, mend: repair }
-  return { ...finding, mend: async () => void (await tryWithLock(join(paths.locks, subject), repair)) }
+  return { ...finding, mend: () => underLock(join(paths.locks, subject), repair) }
+}
+
+/** What is being mounted or unmounted just now is passed over. */
+async function underLock(path: string, repair: () => Promise<void>): Promise<void> {
+  await tryWithLock(path, async () => {
+    await repair()
+    // A container's stays as long as the container does.
+    if (basename(path).startsWith('ro-')) await removeFile(path)
+  })
 }
 
 function named({ kind, severity, detail }: DriverProblem): Pick<Finding, 'kind' | 'detail'> {

@@ -45,30 +45,28 @@ export async function gc(store: StoreContext, options: GcOptions = {}): Promise<
   const { dryRun = false, signal } = options
   if (dryRun) return report(await look(store, [], signal))
   await store.locked(() => Promise.resolve(), signal === undefined ? {} : { signal })
-  const tried: Finding[] = []
   const removed: Measured[] = []
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const seen = await look(store, tried, signal)
-    if (seen.length === 0) break
-    const findings = await sweep(store, seen, signal)
+    const seen = await look(store, removed, signal)
+    const gone = await sweep(store, seen, signal)
+    if (gone.length === 0) break
     await store.driver.emptyTrash()
-    tried.push(...seen.map(({ finding }) => finding))
-    removed.push(...seen.filter(({ finding }) => findings.includes(finding)))
+    removed.push(...gone)
   }
   return report(removed)
 }
 
-/** The rubbish there is now but for what was tried already. */
+/** The rubbish there is now. What was removed and is there again is somebody else's work: it may go on for ever. */
 async function look(
   store: StoreContext,
-  tried: readonly Finding[],
+  removed: readonly Measured[],
   signal: AbortSignal | undefined,
 ): Promise<Measured[]> {
   const { findings } = await scanQuietly(store, signal)
   const measured: Measured[] = []
   for (const finding of findings.filter(isRemovable)) {
     signal?.throwIfAborted()
-    if (tried.some((other) => isSame(other, finding))) continue
+    if (removed.some((other) => isSame(other.finding, finding))) continue
     measured.push({ finding, bytes: await measure(store, finding) })
   }
   return measured
@@ -102,20 +100,21 @@ async function sweep(
   store: StoreContext,
   seen: readonly Measured[],
   signal: AbortSignal | undefined,
-): Promise<Finding[]> {
-  const gone: Finding[] = []
-  const remove = async (finding: Finding, mend: Finding['mend']) => {
+): Promise<Measured[]> {
+  const gone: Measured[] = []
+  const remove = async (item: Measured, mend: Finding['mend']) => {
     signal?.throwIfAborted()
-    if (await unlessInUse(mend)) gone.push(finding)
+    if (await unlessInUse(mend)) gone.push(item)
   }
-  for (const { finding } of seen) if (finding.ownLock === true) await remove(finding, finding.mend)
+  for (const item of seen) if (item.finding.ownLock === true) await remove(item, item.finding.mend)
   const locked = async () => {
     const { findings } = await scan(store)
-    for (const { finding } of seen) {
-      const now = findings.find((found) => found.ownLock !== true && isSame(found, finding))
-      if (now !== undefined) await remove(finding, now.mend)
+    for (const item of seen) {
+      const now = findings.find((found) => found.ownLock !== true && isSame(found, item.finding))
+      if (now !== undefined) await remove(item, now.mend)
     }
   }
+  if (seen.every(({ finding }) => finding.ownLock === true)) return gone
   await store.locked(locked, signal === undefined ? {} : { signal })
   return gone
 }
