@@ -36,12 +36,11 @@ export const verb: Verb<[container: string], { tar?: boolean; output?: string }>
   },
 }
 
-const COLOR: Record<ChangeKind, keyof Colors & string> = { A: 'green', C: 'yellow', D: 'red' }
+const COLOR = { A: 'green', C: 'yellow', D: 'red' } as const satisfies Record<ChangeKind, keyof Colors>
 
 function asLine({ kind, path }: Change, { isTerminal, colors }: Output): string | Buffer {
   if (!isTerminal) return Buffer.concat([Buffer.from(`${kind} `), path, Buffer.from('\n')])
-  const color = colors[COLOR[kind]] as (text: string) => string
-  return `${color(kind)} ${escapeBytes(path)}\n`
+  return `${colors[COLOR[kind]](kind)} ${escapeBytes(path)}\n`
 }
 
 function asJSON({ kind, path }: Change): string {

@@ -1,11 +1,11 @@
 import type { ContainerDetails } from '../store/container.ts'
-import type { HistoryEntry } from '../oci/history.ts'
 import type { Image } from '../store/image-store.ts'
 import type { Store } from '../store/store.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID } from '../oci/digest.ts'
 import { escapeControl } from './format.ts'
 import { find } from './find.ts'
+import { historyStep } from './history.ts'
 import type { Verb } from './verb.ts'
 
 /** `overlaid inspect` */
@@ -38,7 +38,7 @@ async function ofImage(store: Store, image: Image): Promise<object> {
     names,
     size,
     ...factsOf(config),
-    history: (await store.images.history(id)).map(step),
+    history: (await store.images.history(id)).map(historyStep),
     layers,
   }
 }
@@ -78,10 +78,6 @@ function factsOf(config: ImageConfig): object {
     env: run.Env ?? [],
     labels: run.Labels ?? {},
   }
-}
-
-function step({ created, createdBy, size, empty, comment }: HistoryEntry): object {
-  return { created: created === '' ? null : created, createdBy, size, empty, comment }
 }
 
 interface ChainLink {

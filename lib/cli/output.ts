@@ -22,15 +22,18 @@ export interface Output extends OutputFlags {
   /** For stdout; they do nothing when it is no terminal, or NO_COLOR is set. */
   readonly colors: Colors
   /** The one result: `value` as JSON, or the lines that `human` makes of it. */
-  result(value: unknown, human: () => readonly string[] | Promise<readonly string[]>): Promise<void>
+  readonly result: (
+    value: unknown,
+    human: () => readonly string[] | Promise<readonly string[]>,
+  ) => Promise<void>
   /** Lines of a table, for `result`; see table.ts. */
-  table(head: readonly string[], rows: readonly TableRow[]): Promise<string[]>
+  readonly table: (head: readonly string[], rows: readonly TableRow[]) => Promise<string[]>
   /** Bytes as they are, when the reader has taken them. @throws Interrupt when the reader has gone. */
-  write(bytes: string | Buffer): Promise<void>
+  readonly write: (bytes: string | Buffer) => Promise<void>
   /** A name as a line may show it: as it is, on a terminal without what would drive it. */
-  name(text: string): string
+  readonly name: (text: string) => string
   /** A warning on stderr, unless --quiet. */
-  warn(message: string): void
+  readonly warn: (message: string) => void
 }
 
 /** Output onto the host's streams. */

@@ -14,7 +14,7 @@ export async function withProgress<T>(
   if (host.stderr.isTTY !== true || out.quiet || out.json) return await work({})
   const { default: library } = await import('cli-progress')
   const bars = new library.MultiBar({
-    stream: host.stderr as NodeJS.WritableStream,
+    stream: host.stderr,
     format: '{layer}  {bar}  {amount}',
     barCompleteChar: '=',
     barIncompleteChar: ' ',

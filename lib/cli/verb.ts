@@ -25,7 +25,7 @@ export interface Context {
   readonly out: Output
   readonly signal: AbortSignal
   /** Opens the store the global options name. Readers say so: they then need no more than leave to read. */
-  openStore(access: 'read' | 'write'): Promise<Store>
+  readonly openStore: (access: 'read' | 'write') => Promise<Store>
 }
 
 /** An option in commander's spelling (`-o, --output <file>`), with how its value is checked. */

@@ -16,7 +16,7 @@ const config = {
   rootfs: { type: 'layers', diff_ids: [digest('1'), digest('2')] },
 }
 const chainIDs = [digest('1'), digest('3')]
-const steps = [{ createdBy: 'CMD', comment: '', size: 0, empty: true }]
+const steps = [{ created: '', createdBy: 'CMD', comment: '', size: 0, empty: true }]
 const list = async (): Promise<object[]> => [
   {
     chainID: digest('3'),

@@ -7,9 +7,12 @@ import { run } from './support/host.ts'
 
 const noImages = { images: { list: async () => [] } }
 
-/** A store whose every use of images fails with `error`. */
+/** A store whose every use of images fails with `error`, which may be no Error at all. */
 function failing(error: unknown): object {
-  return { images: { list: async () => Promise.reject(error as Error) } }
+  const list = (): never => {
+    throw error
+  }
+  return { images: { list } }
 }
 
 describe('help', () => {

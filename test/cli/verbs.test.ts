@@ -92,7 +92,7 @@ describe('history', () => {
   const long = `/bin/sh -c apt-get update &&\n\tapt-get install -y nginx-light python3-minimal`
   const history = vi.fn(async (_ref: string) => [
     { created: '2026-11-20T11:59:00Z', createdBy: long, comment: 'c', size: 1000, empty: false },
-    { createdBy: 'CMD ["sh"]', comment: '', size: 0, empty: true },
+    { created: '', createdBy: 'CMD ["sh"]', comment: '', size: 0, empty: true },
   ])
 
   it('prints a line a step, cut to docker’s width', async () => {
