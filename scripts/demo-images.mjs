@@ -80,10 +80,10 @@ const PYTHON = { name: 'python', packages: ['python3-minimal'], finish: () => un
 
 /**
  * Makes the images, or takes them from the cache: delete {@link CACHE} to have them made of newer packages.
- * @param {(line: string) => void} say
+ * @param {(line: string) => void} [say]
  * @returns {Promise<DemoImage[]>}
  */
-export async function demoImages(say) {
+export async function demoImages(say = () => undefined) {
   const recipes = readFileSync(fileURLToPath(import.meta.url))
   const key = createHash('sha256').update(recipes).update(readFileSync('/etc/os-release')).digest('hex')
   const folder = join(CACHE, `demo-${key.slice(0, 16)}`)

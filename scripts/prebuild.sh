@@ -1,0 +1,18 @@
+#!/bin/sh
+# Builds the addon that the package carries, prebuilds/linux-ARCH/overlaid.LIBC.node, in a folder of its own, so that
+# the developer's build stays as it is.
+set -eu
+cd "$(dirname "$0")/.."
+
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+cp -r native binding.gyp package.json "$build"
+ln -s "$PWD/node_modules" "$build/node_modules"
+
+# Headers that came with this node save node-gyp a download.
+prefix=$(dirname "$(dirname "$(node -p process.execPath)")")
+[ -z "${npm_config_nodedir:-}" ] && [ -e "$prefix/include/node/node_api.h" ] && export npm_config_nodedir="$prefix"
+
+rm -rf prebuilds
+npx prebuildify --napi --strip --tag-libc --cwd "$build" --out "$PWD" >"$build/log" 2>&1 || { cat "$build/log" >&2; exit 1; }
+ls prebuilds/*/*.node >&2

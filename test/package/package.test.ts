@@ -1,0 +1,119 @@
+/** The packed tarball in an empty folder, installed as those do who let no script run. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { missing } from '../helpers/gates.ts'
+import { addBlob, archive, buildImage, type Files, OCI, type TestImage, withIndex } from '../helpers/image.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
+import { tempDir, type TempDir } from '../helpers/temp-dir.ts'
+
+const REPO = join(import.meta.dirname, '../..')
+const PACKING = 900_000
+
+let temp: TempDir
+let project: string
+
+function sh(command: string, args: readonly string[], cwd: string): string {
+  return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+beforeAll(() => {
+  temp = tempDir('package')
+  project = join(temp.path, 'project')
+  mkdirSync(project)
+  sh('npm', ['pack', '--silent', '--pack-destination', temp.path], REPO)
+  const tarball = readdirSync(temp.path).find((name) => name.endsWith('.tgz')) ?? ''
+  writeFileSync(join(project, 'package.json'), '{"private": true, "type": "module"}')
+  const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error']
+  sh('npm', ['install', ...quiet, join(temp.path, tarball)], project)
+}, PACKING)
+afterAll(() => temp[Symbol.dispose]())
+watchLeaks(() => [temp.path])
+
+/** One layer compressed in each way, as an OCI archive. */
+function image(): { image: TestImage; tar: Buffer } {
+  const built = buildImage({
+    names: ['packed:1'],
+    layers: ['plain', 'gzip', 'zstd'].map((name) => [{ name: `from-${name}`, body: `${name}\n` }]),
+  })
+  const [plain, gzip, zstd] = built.layers.map((layer) => layer.tar)
+  const files: Files = new Map([['oci-layout', Buffer.from('{"imageLayoutVersion":"1.0.0"}')]])
+  const layers = [
+    addBlob(files, OCI.tar, plain ?? Buffer.alloc(0)),
+    addBlob(files, OCI.gzip, gzipSync(gzip ?? '')),
+    addBlob(files, OCI.zstd, execFileSync('zstd', ['-q', '-c'], { input: zstd })),
+  ]
+  const config = addBlob(files, OCI.config, built.configBytes)
+  const manifest = addBlob(files, OCI.manifest, { schemaVersion: 2, mediaType: OCI.manifest, config, layers })
+  const named = { ...manifest, annotations: { 'io.containerd.image.name': 'docker.io/library/packed:1' } }
+  return { image: built, tar: archive(withIndex(files, [named])) }
+}
+
+const PROGRAM = `
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Store } from 'overlaid'
+
+const store = await Store.open(process.argv[2])
+const image = await store.images.load(process.argv[3])
+const container = await store.containers.create(image)
+const mount = await container.mount()
+const read = ['plain', 'gzip', 'zstd'].map((name) => readFileSync(join(mount.path, 'from-' + name), 'utf8').trim())
+await mount.unmount()
+await store.close()
+console.log(JSON.stringify({ id: image.id, read }))
+`
+
+describe.skipIf(missing('canMount', 'hasBinding'))('the packed package', () => {
+  it('brings its addon: nothing was built', () => {
+    const installed = join(project, 'node_modules/overlaid')
+    expect(readdirSync(installed).sort()).not.toContain('build')
+    expect(readdirSync(join(installed, 'prebuilds'))).toEqual([`linux-${process.arch}`])
+  })
+
+  it('loads a plain, a gzip and a zstd layer, and mounts', () => {
+    const { image: built, tar } = image()
+    writeFileSync(join(temp.path, 'image.tar'), tar)
+    writeFileSync(join(project, 'program.js'), PROGRAM)
+    const output = sh(
+      process.execPath,
+      ['program.js', join(temp.path, 'root'), join(temp.path, 'image.tar')],
+      project,
+    )
+    expect(JSON.parse(output)).toEqual({ id: built.id, read: ['plain', 'gzip', 'zstd'] })
+  })
+
+  it('has its command on the path of npx', () => {
+    const listed = sh(
+      'npx',
+      ['--offline', 'overlaid', '--root', join(temp.path, 'root'), '--json', 'images'],
+      project,
+    )
+    expect(JSON.parse(listed)).toMatchObject([{ names: ['packed:1'] }])
+  })
+
+  it('has types that a strict program compiles against', () => {
+    writeFileSync(
+      join(project, 'program.ts'),
+      `import { Store, type Change } from 'overlaid'
+export const open: (root: string) => Promise<Store> = (root) => Store.open(root, { durability: 'none' })
+export const show = (change: Change): string => change.kind + change.path.toString('latin1')
+`,
+    )
+    const tsc = join(REPO, 'node_modules/typescript/bin/tsc')
+    const types = ['--typeRoots', join(REPO, 'node_modules/@types'), '--types', 'node']
+    const flags = [
+      '--noEmit',
+      '--strict',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2022',
+      '--lib',
+      'es2023,esnext.disposable',
+    ]
+    expect(sh(process.execPath, [tsc, ...flags, ...types, 'program.ts'], project)).toBe('')
+  })
+})
