@@ -1,0 +1,88 @@
+/**
+ * Every failpoint, reached by the workload in a child that fails or dies there: the store is sound after, and the
+ * next pass of the same workload goes through.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Store } from '../../lib/store/store.ts'
+import { startChild } from '../helpers/child.ts'
+import { missing } from '../helpers/gates.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
+import { copyStore, expectSound, makeBase } from './sound.ts'
+import { tidy, workload } from './workload.mjs'
+
+const lib = join(import.meta.dirname, '../../lib')
+
+/** The names in the source: a failpoint that no workload reaches proves nothing. */
+function failpoints(): string[] {
+  const files = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+  const text = files.map((file) => readFileSync(join(lib, file), 'utf8')).join('\n')
+  return [...text.matchAll(/\bfailpoint\('([^']+)'\)/g)].map(([, name = '']) => name).sort()
+}
+
+/** All failpoint calls, whatever their argument looks like. */
+function calls(): number {
+  const files = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+  const text = files.map((file) => readFileSync(join(lib, file), 'utf8')).join('\n')
+  return [...text.matchAll(/(?<!function )\bfailpoint\(/g)].length
+}
+
+it('are named by a literal of their own', () => {
+  const names = failpoints()
+  expect(names.length).toBeGreaterThan(20)
+  expect(new Set(names).size).toBe(names.length)
+  expect(names.length).toBe(calls())
+})
+
+describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr'))('a failpoint', () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'overlaid-failpoints-'))
+  watchLeaks(() => [scratch])
+  let made: { readonly base: string; readonly archive: string }
+  beforeAll(async () => {
+    made = await makeBase(scratch)
+  })
+  afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+  /** Runs the workload on a copy in a child with `setting`; returns the copy and how the child ended. */
+  async function interrupt(setting: string): Promise<{ root: string; end: number | string; error: string }> {
+    const root = copyStore(made.base, join(scratch, setting))
+    await using child = startChild(
+      `const { workload } = await import(file)
+       const store = await Store.open(root)
+       await workload(store, archive)
+       say('done')`,
+      { root, archive: made.archive, file: join(import.meta.dirname, 'workload.mjs') },
+      { OVERLAID_FAILPOINT: setting },
+    )
+    const error = await child.heard().then(
+      (value) => `not reached: ${String(value)}`,
+      (reason: Error) => reason.message,
+    )
+    return { root, end: await child.ended(), error }
+  }
+
+  async function expectRecovered(root: string): Promise<void> {
+    await expectSound(root)
+    await using store = await Store.open(root)
+    await tidy(store)
+    await workload(store, made.archive)
+    await store.close()
+    await expectSound(root)
+    rmSync(root, { recursive: true })
+  }
+
+  it.each(failpoints())('%s, killed at, leaves the store sound', async (name) => {
+    const { root, end, error } = await interrupt(`${name}=kill`)
+    expect(end, error).toBe('SIGKILL')
+    await expectRecovered(root)
+  })
+
+  it.each(failpoints())('%s, failed at, leaves the store sound', async (name) => {
+    const { root, end, error } = await interrupt(`${name}=throw`)
+    expect(error).toContain(`failpoint ${name}`)
+    expect(end).not.toBe(0)
+    await expectRecovered(root)
+  })
+})

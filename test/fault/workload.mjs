@@ -1,0 +1,48 @@
+/**
+ * What the fault tests interrupt: a pass through every durable change of a store. Plain JavaScript, since it runs in
+ * the tests' own process and, with the built library, in children.
+ */
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Names that a pass makes and removes; whatever else is in the store must survive it. */
+const NAMES = ['api:1', 'work:1', 'tagged:1']
+
+/**
+ * @param {import('../../lib/index.ts').Store} store
+ * @param {string} archive - of api:1
+ * @param {(step: string) => void | Promise<void>} [say] - told of each step that is done
+ */
+export async function workload(store, archive, say = () => {}) {
+  await store.images.loadAll(archive)
+  await say('loaded')
+  const container = await store.containers.create('api:1', { name: 'work' })
+  await say('created')
+  const mount = await container.mount()
+  writeFileSync(join(mount.path ?? '', 'new'), 'written')
+  rmSync(join(mount.path ?? '', 'etc/motd'))
+  await mount.unmount()
+  await say('written')
+  await container.commit('work:1')
+  await say('committed')
+  await store.images.tag('work:1', 'tagged:1')
+  await container.remove()
+  await say('removed')
+  await store.images.remove(NAMES)
+  await say('untagged')
+  await store.gc()
+}
+
+/**
+ * Removes what an interrupted pass left under its names, so that another can begin.
+ * @param {import('../../lib/index.ts').Store} store
+ */
+export async function tidy(store) {
+  for (const { id, name, mounted } of await store.containers.list()) {
+    if (name !== 'work') continue
+    if (mounted) await store.unmount(id)
+    await (await store.containers.get(id)).remove()
+  }
+  const there = (await store.images.list()).flatMap(({ names }) => names)
+  await store.images.remove(NAMES.filter((name) => there.includes(name)))
+}
