@@ -42,6 +42,10 @@ export interface MountOptions {
   readonly redirectDir?: boolean
   readonly metacopy?: boolean
   readonly xino?: 'on' | 'off' | 'auto'
+  /**
+   * Marks in user.overlay.* instead of trusted.overlay.* (5.11), also in the lower layers: an opaque directory of an
+   * image's layer, which is marked the other way, then shows what it should hide. For layers made that way.
+   */
   readonly userxattr?: boolean
   readonly noatime?: boolean
   readonly nodev?: boolean
