@@ -97,13 +97,15 @@ export async function readHolds(paths: StorePaths, subject: string, except?: str
   return holds
 }
 
-/** Top layers of images that are mounted. */
+/** Top layers of images that are mounted: also by a process that died, since others may be in its mount. */
 export async function liveImageHolds(paths: StorePaths): Promise<ChainID[]> {
   const mounted: ChainID[] = []
   for (const subject of await listSubjects(paths)) {
     const layer = layerOfSubject(subject)
     if (layer === undefined) continue
-    if ((await readHolds(paths, subject)).some((hold) => hold.live)) mounted.push(layer)
+    for (const { live, content } of await readHolds(paths, subject)) {
+      if (live || (await isMounted(content))) mounted.push(layer)
+    }
   }
   return mounted
 }
