@@ -6,11 +6,12 @@
  * `..` stops at its root. Names that are not UTF-8 are kept out, since no manifest can name them.
  */
 import type { FileHandle } from 'node:fs/promises'
+import { posix } from 'node:path'
 import { OverlaidError } from '../errors.ts'
 import type { TarHeader, TarLimits } from '../tar/entry.ts'
 import { BLOCK, type BlockHeader, isZeroBlock, paddingOf, parseHeader } from '../tar/header.ts'
 import { type Extensions, mergeHeader } from '../tar/member.ts'
-import { cleanName, joinComponents, components } from '../tar/name.ts'
+import { cleanName } from '../tar/name.ts'
 import { type PaxRecords, parsePax } from '../tar/pax.ts'
 import { DEFAULT_LIMITS } from '../tar/reader.ts'
 import { oldGnuRuns, paxSparseKind } from '../tar/sparse.ts'
@@ -208,8 +209,8 @@ function memberOf(header: TarHeader, range: Range): Member | undefined {
 /** A symlink's target is relative to the folder that the link is in, or to the archive's root. */
 function symlinkTarget({ name, linkname }: TarHeader): string {
   const isAbsolute = linkname[0] === 0x2f
-  const folder = isAbsolute ? [] : components(cleanName(name)).slice(0, -1)
-  return cleanName(joinComponents([...folder, linkname])).toString('utf8')
+  const folder = isAbsolute ? '' : posix.dirname(cleanName(name).toString('latin1'))
+  return cleanName(Buffer.from(`${folder}/${linkname.toString('latin1')}`, 'latin1')).toString('utf8')
 }
 
 function cleanText(path: string): string {
