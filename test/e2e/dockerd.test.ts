@@ -70,12 +70,22 @@ function diffIDsIn(archive: string): string[] {
   return (image?.Layers ?? []).map((name) => sha256(readFileSync(join(dir, name))))
 }
 
-/** The tree of an exported archive. Docker writes whole seconds. */
-function exportedTree(archive: string, skip: (path: Buffer) => boolean): Promise<string[]> {
+/** The tree of an exported archive. Docker writes whole seconds, and of the attributes only capabilities. */
+function exportedTree(archive: string): Promise<string[]> {
   const dir = `${archive}.d`
   mkdirSync(dir)
-  execFileSync('tar', ['-xpf', archive, '-C', dir, '--xattrs', '--xattrs-include=*', '--numeric-owner'])
-  return dumpTree(dir, { nanoseconds: false, root: false, skip })
+  execFileSync('tar', [
+    '-xpf',
+    archive,
+    '-C',
+    dir,
+    '--warning=no-timestamp',
+    '--xattrs',
+    '--xattrs-include=*',
+    '--numeric-owner',
+  ])
+  const xattrs = (name: string): boolean => name === 'security.capability'
+  return dumpTree(dir, { nanoseconds: false, root: false, xattrs })
 }
 
 const gates = ['canMount', 'canLoop', 'hasDocker', 'hasDockerd', 'hasAptGet', 'hasMmdebstrap'] as const
@@ -125,7 +135,7 @@ describe.skipIf(missing(...gates))('dockerd on a root that overlaid wrote', () =
     const made =
       /^(\.|dev|etc|\.dockerenv|dev\/(console|pts|shm)|etc\/(hosts|hostname|resolv\.conf|mtab)|proc|sys)$/
     const lines = async (name: string): Promise<string[]> => {
-      const tree = await exportedTree(join(disk.dir, `${name}.tar`), () => false)
+      const tree = await exportedTree(join(disk.dir, `${name}.tar`))
       return tree.map((line) => (made.test(line.split(' ')[0] ?? '') ? withoutTime(line) : line))
     }
     const [ours, theirs] = [await lines('ours'), await lines('theirs')]
@@ -154,13 +164,10 @@ describe.skipIf(missing(...gates))('overlaid on a root that dockerd wrote', () =
       docker.docker('commit', '-m', 'by docker', 'stopped', 'committed:1')
       docker.docker('tag', 'nginx:demo', 'example.com:5000/web/nginx:2')
       diff = docker.docker('diff', 'stopped').trim().split('\n').sort()
-      const format = '{{.Id}} {{join .RootFS.Layers " "}}'
       const names = ['committed:1', 'nginx:demo', 'python:demo', DEBIAN_NAME]
-      const inspected = docker
-        .docker('inspect', '--format', format, ...names)
-        .trim()
-        .split('\n')
-      expected = new Map(inspected.map((line) => [line.split(' ')[0] ?? '', line.split(' ').slice(1)]))
+      const inspected = docker.docker('inspect', ...names)
+      const shown = JSON.parse(inspected) as { Id: string; RootFS: { Layers: string[] } }[]
+      expected = new Map(shown.map(({ Id, RootFS }) => [Id, RootFS.Layers]))
     } finally {
       await docker.stop()
     }
@@ -220,7 +227,8 @@ describe.skipIf(missing(...gates))('a running dockerd', () => {
     for (const argv of writing) {
       const { status, stderr } = await overlaid(root, ['--json', ...argv])
       expect({ argv, status }).toEqual({ argv, status: 4 })
-      expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'ERR_STORE_LOCKED' } })
+      const [error = ''] = stderr.trim().split('\n').slice(-1)
+      expect(JSON.parse(error)).toMatchObject({ error: { code: 'ERR_STORE_LOCKED' } })
     }
     docker.docker('start', 'theirs')
     docker.docker('rm', '-f', 'theirs')
@@ -242,7 +250,8 @@ describe.skipIf(missing(...gates))('taking turns', () => {
     try {
       // Our container's image goes; what it stands on stays.
       first.docker('rmi', '-f', 'nginx:demo')
-      const change = 'import os; open("/root/theirs", "w").write("x"); os.remove("/etc/issue")'
+      const change =
+        'import os; open("/root/theirs", "w").write("x"); os.path.exists("/etc/issue") and os.remove("/etc/issue")'
       first.docker('run', '--name', 'theirs', '--network', 'none', 'python:demo', 'python3', '-c', change)
     } finally {
       await first.stop()

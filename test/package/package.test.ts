@@ -8,6 +8,7 @@ import { missing } from '../helpers/gates.ts'
 import { addBlob, archive, buildImage, type Files, OCI, type TestImage, withIndex } from '../helpers/image.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { tempDir, type TempDir } from '../helpers/temp-dir.ts'
+import { zstdFrame } from '../helpers/zstd.ts'
 
 const REPO = join(import.meta.dirname, '../..')
 const PACKING = 900_000
@@ -43,7 +44,7 @@ function image(): { image: TestImage; tar: Buffer } {
   const layers = [
     addBlob(files, OCI.tar, plain ?? Buffer.alloc(0)),
     addBlob(files, OCI.gzip, gzipSync(gzip ?? '')),
-    addBlob(files, OCI.zstd, execFileSync('zstd', ['-q', '-c'], { input: zstd })),
+    addBlob(files, OCI.zstd, zstdFrame(zstd ?? Buffer.alloc(0))),
   ]
   const config = addBlob(files, OCI.config, built.configBytes)
   const manifest = addBlob(files, OCI.manifest, { schemaVersion: 2, mediaType: OCI.manifest, config, layers })
