@@ -10,6 +10,8 @@ export class ChunkQueue {
   readonly #source: AsyncIterator<Buffer>
   readonly #options: ChunkQueueOptions
   readonly #chunks: Buffer[] = []
+  /** Bytes of the first chunk that are taken. */
+  #head = 0
   #next: Promise<IteratorResult<Buffer>> | undefined
   #available = 0
   #offset = 0
@@ -60,7 +62,7 @@ export class ChunkQueue {
   /** The next `count` bytes, which must be available: a view where they lie in one chunk, else a copy. */
   take(count: number): Buffer {
     const first = this.#chunks[0]
-    if (first !== undefined && first.length >= count) return this.takeUpTo(count)
+    if (first !== undefined && first.length - this.#head >= count) return this.takeUpTo(count)
     const parts: Buffer[] = []
     for (let left = count; left > 0;) {
       const part = this.takeUpTo(left)
@@ -74,9 +76,13 @@ export class ChunkQueue {
   takeUpTo(count: number): Buffer {
     const first = this.#chunks[0]
     if (first === undefined) throw new RangeError('no bytes are available')
-    const taken = first.length <= count ? first : first.subarray(0, count)
-    if (taken === first) this.#chunks.shift()
-    else this.#chunks[0] = first.subarray(count)
+    const end = Math.min(first.length, this.#head + count)
+    const taken = first.subarray(this.#head, end)
+    this.#head = end
+    if (end === first.length) {
+      this.#chunks.shift()
+      this.#head = 0
+    }
     this.#available -= taken.length
     this.#offset += taken.length
     return taken

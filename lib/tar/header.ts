@@ -135,9 +135,10 @@ function isOldGoPrefix(block: Buffer): boolean {
 
 /** The bytes up to the first NUL. */
 export function text(block: Buffer, offset: number, length: number): Buffer {
-  const field = block.subarray(offset, offset + length)
-  const end = field.indexOf(0)
-  return end < 0 ? field : field.subarray(0, end)
+  if (block[offset] === 0) return EMPTY
+  const limit = offset + length
+  const end = block.indexOf(0, offset)
+  return block.subarray(offset, end < 0 || end > limit ? limit : end)
 }
 
 /** A numeric field: octal digits, or base-256 when the first bit is set (GNU, for what octal cannot hold). */

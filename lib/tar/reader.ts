@@ -22,7 +22,7 @@ import {
   sparseMap,
 } from './sparse.ts'
 import { badTar, overLimit, type Place, TarSyntaxError } from './syntax.ts'
-import { components } from './name.ts'
+import { isDeeper } from './name.ts'
 
 export interface ReadOptions {
   readonly limits?: TarLimits
@@ -174,8 +174,7 @@ class TarReader {
   #countMember(header: TarHeader, place: Place): void {
     const { maxEntries, maxDepth } = this.#limits
     if (++this.#entries > maxEntries) throw overLimit(`more than ${String(maxEntries)} entries`, place)
-    if (components(header.name).length > maxDepth)
-      throw overLimit(`a path deeper than ${String(maxDepth)}`, place)
+    if (isDeeper(header.name, maxDepth)) throw overLimit(`a path deeper than ${String(maxDepth)}`, place)
     this.#count(header.size, place)
   }
 

@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { cleanName, components } from '../../lib/tar/name.ts'
+import { cleanName, cleanParts, isDeeper } from '../../lib/tar/name.ts'
 
 describe('cleanName', () => {
   it.each([
@@ -37,12 +37,20 @@ describe('cleanName', () => {
     expect(cleanName(Buffer.from('a/\xff\xfe/', 'latin1'))).toEqual(Buffer.from('a/\xff\xfe', 'latin1'))
   })
 
-  it('counts components without empty ones and dots', () => {
-    expect(components(Buffer.from('/a//./b/../c/')).map((part) => Buffer.from(part).toString())).toEqual([
-      'a',
-      'b',
-      '..',
-      'c',
-    ])
+  it('gives the components too, none for the root', () => {
+    expect(cleanParts(Buffer.from('/a//./b/../c/'))).toEqual(['a', 'c'])
+    expect(cleanParts(Buffer.from('..'))).toEqual([])
+  })
+})
+
+describe('isDeeper', () => {
+  it.each([
+    ['a/b/c', 3, false],
+    ['a/b/c/d', 3, true],
+    ['//a//./b///c/', 3, false],
+    ['long-name/b', 1, true],
+    ['long-name', 1, false],
+  ])('of %j and %d is %s', (name, depth, expected) => {
+    expect(isDeeper(Buffer.from(name), depth)).toBe(expected)
   })
 })

@@ -8,7 +8,7 @@
  * Names are kept as latin1 strings, a character a byte: small, and good as keys.
  */
 import { OverlaidError } from '../../errors.ts'
-import { cleanName } from '../../tar/name.ts'
+import { components } from '../../tar/name.ts'
 
 export interface DirNode {
   readonly kind: 'dir'
@@ -152,7 +152,7 @@ export class LayerTree {
       if (node?.kind === 'symlink') {
         if (++links > MAX_LINKS) throw unfollowable(parts, 'too many symlinks')
         if (node.target.startsWith('/')) steps.length = 0
-        rest.push(...splitPath(node.target).reverse())
+        rest.push(...components(node.target).reverse())
       } else if (node === undefined || node.kind === 'dir' || node.kind === 'whiteout') {
         steps.push({
           name,
@@ -170,16 +170,6 @@ export class LayerTree {
 function unfollowable(parts: readonly string[], why: string): OverlaidError {
   const path = Buffer.from(parts.join('/'), 'latin1').toString()
   return new OverlaidError('ERR_BAD_TAR', `bad tar: cannot go into ${JSON.stringify(path)}: ${why}`, { path })
-}
-
-/** The components of a path, without empty ones and `.`. */
-export function splitPath(path: string): string[] {
-  return path.split('/').filter((part) => part !== '' && part !== '.')
-}
-
-/** The components of a member's name, `..` resolved in the name alone, as {@link cleanName} does. */
-export function memberParts(name: Buffer): string[] {
-  return splitPath(cleanName(name).toString('latin1'))
 }
 
 /** Whether anything but whiteouts is in the folder or below, or it was given itself. */

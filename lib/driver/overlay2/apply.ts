@@ -13,6 +13,7 @@ import type { FileOp, OpMeta } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import { parseWhiteout, type Whiteout } from '../../oci/whiteout.ts'
 import type { TarEntry, TarHeader, TarLimits, TarObserver } from '../../tar/entry.ts'
+import { cleanParts } from '../../tar/name.ts'
 import { readTar } from '../../tar/reader.ts'
 import { badTar, quoteName } from '../../tar/syntax.ts'
 import { writeBody } from './apply-body.ts'
@@ -25,7 +26,6 @@ import {
   LayerTree,
   type LeafNode,
   type LowerNode,
-  memberParts,
   type Node,
   type Place,
   visitTree,
@@ -106,7 +106,7 @@ class Applier {
   }
 
   async add(entry: TarEntry): Promise<void> {
-    const parts = memberParts(entry.header.name)
+    const parts = cleanParts(entry.header.name)
     const name = parts.pop()
     if (name === undefined) {
       this.#addRoot(entry)
@@ -205,7 +205,7 @@ class Applier {
   }
 
   async #addLink(place: Place, entry: TarEntry): Promise<void> {
-    const parts = memberParts(entry.header.linkname)
+    const parts = cleanParts(entry.header.linkname)
     const name = parts.pop()
     if (name === undefined) throw badTar('a hard link to the root', placeOf(entry))
     const at = this.#tree.peek(parts)

@@ -5,8 +5,8 @@
 import { binding, type FileOp, type OpMeta } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import { OPAQUE_VALUE, OPAQUE_XATTR } from '../../oci/whiteout.ts'
+import { components } from '../../tar/name.ts'
 import type { ApplyNotes } from './apply.ts'
-import { splitPath } from './apply-tree.ts'
 import { type Found, splitLast, TreeLook } from './settle-look.ts'
 import type { MarkPrefix } from './upper.ts'
 
@@ -79,7 +79,7 @@ export class SettlingLayer {
       else if (++links > MAX_LINKS) return undefined
       else {
         if (next.target.startsWith('/')) at.length = 0
-        rest.push(...splitPath(next.target).reverse())
+        rest.push(...components(next.target).reverse())
       }
     }
   }

@@ -2,9 +2,9 @@
 import { closeSync, constants, promises as fs } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { binding, type FileOp, type OpMeta, type Stat } from '../../native/binding.ts'
+import { components } from '../../tar/name.ts'
 import { quoteName } from '../../tar/syntax.ts'
 import { isForeignXattr } from './apply-meta.ts'
-import { splitPath } from './apply-tree.ts'
 import type { SettlingLayer } from './settle-layer.ts'
 import { type FullFound, lookAt, splitLast } from './settle-look.ts'
 
@@ -37,7 +37,7 @@ class Linker {
     // Made already, for a link that came before it and leads to it.
     if (target === undefined) return
     this.#making.add(path)
-    const parts = splitPath(target)
+    const parts = components(target)
     const name = parts.pop() ?? ''
     const dir = await this.#layer.resolve(parts)
     const found = dir === undefined ? undefined : dir === '' ? name : `${dir}/${name}`

@@ -3,8 +3,8 @@
  * would hide the link and everything behind it, so what the layer has in it is moved to where the link leads.
  */
 import { OverlaidError } from '../../errors.ts'
+import { components } from '../../tar/name.ts'
 import { quoteName } from '../../tar/syntax.ts'
-import { splitPath } from './apply-tree.ts'
 import type { OpMeta } from '../../native/binding.ts'
 import type { SettlingLayer } from './settle-layer.ts'
 import { type FoundKind, kindOf, parentsFirst, splitLast } from './settle-look.ts'
@@ -36,7 +36,7 @@ async function moveOnce(layer: SettlingLayer, settled: Set<string>): Promise<boo
 async function linkTarget(layer: SettlingLayer, path: string): Promise<string | undefined> {
   if (path === '' || layer.implied.get(path)?.fresh !== false) return undefined
   if ((await layer.lowerAt(path))?.kind !== 'symlink') return undefined
-  return layer.resolve(splitPath(path))
+  return layer.resolve(components(path))
 }
 
 /** Moves everything in `from` into `to`, which need not be there, and removes `from`. */
