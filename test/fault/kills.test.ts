@@ -49,7 +49,7 @@ it.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr'))(
       await using child = startChild(PROGRAM, { root: base, archive, file, run })
       expect(await child.heard()).toBe('ready')
       const done: string[] = []
-      const listening = listen(child.heard, done)
+      const listening = listen(() => child.heard(), done)
       await pause(random() * LATEST_MS)
       await child.kill()
       await listening
