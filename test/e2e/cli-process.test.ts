@@ -1,6 +1,6 @@
 /** The built command as a process: exit statuses, privileges, signals, closed pipes, terminals. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { missing } from '../helpers/gates.ts'
@@ -139,6 +139,30 @@ describe.skipIf(missing('canMount', 'hasBinding'))('the command', () => {
       expect(await json(root, 'check', '--deep')).toEqual({ ok: true, problems: [] })
       expect(await json<unknown[]>(root, 'ps')).toHaveLength(1)
     })
+  })
+
+  describe('beside a dockerd', () => {
+    // dockerd keeps this database locked as long as it runs
+    const dockerd = (): string[] => {
+      mkdirSync(join(root, 'volumes'), { recursive: true })
+      return ['flock', join(root, 'volumes/metadata.db')]
+    }
+
+    it('reads, with a warning', async () => {
+      const { status, stdout, stderr } = await overlaid(root, ['images', '--json'], { under: dockerd() })
+      expect([status, JSON.parse(stdout)]).toMatchObject([0, [{}, {}]])
+      expect(JSON.parse(stderr)).toEqual({ warning: expect.stringContaining('dockerd') as string })
+      expect((await overlaid(root, ['ps', '--quiet'], { under: dockerd() })).stderr).toBe('')
+    })
+
+    it.each([['tag', 'web:1', 'x:1'], ['create', 'web:1'], ['rmi', 'api:1'], ['gc']])(
+      'does not write: %s',
+      async (...argv) => {
+        const { status, stdout, stderr } = await overlaid(root, ['--quiet', ...argv], { under: dockerd() })
+        expect([status, stdout]).toEqual([4, ''])
+        expect(stderr).toMatch(/^overlaid: a dockerd runs on .*\nhint: stop that dockerd/)
+      },
+    )
   })
 
   it('ends as SIGPIPE would end it when the reader of stdout goes away', async () => {

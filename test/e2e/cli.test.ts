@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { missing } from '../helpers/gates.ts'
 import { loopFileSystem, type LoopFileSystem } from '../helpers/loopfs.ts'
 import { mountsBelow } from '../helpers/mounts.ts'
+import { ociFiles, writeFiles } from '../helpers/image.ts'
 import { json, overlaid } from './support/command.ts'
 import { api, bothImages, web } from './support/images.ts'
 
@@ -68,6 +69,13 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a session', () => {
     const again = await overlaid(root, ['load'], { input: bothImages })
     expect(again).toMatchObject({ status: 0, stderr: '' })
     expect(again.stdout).toBe('Loaded image: web:1\nLoaded image: api:1\n3 layers: 0 added, 3 shared\n')
+  })
+
+  it('loads an OCI layout folder', async () => {
+    const layout = join(fs.dir, 'layout')
+    writeFiles(layout, ociFiles([web], { gzipLayers: true }))
+    const { layers } = await json<{ layers: object }>(root, 'load', '-i', layout)
+    expect(layers).toEqual({ total: 2, added: 0, shared: 2 })
   })
 
   it('lists images and layers', async () => {
