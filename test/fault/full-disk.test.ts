@@ -1,86 +1,183 @@
-/** A file system that fills up in the middle: ENOSPC in words, and the store is as before. */
-import { randomBytes } from 'node:crypto'
-import { rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+/**
+ * A full disk: loads and commits say so, and leave the store as it was. The disk is filled up to some free bytes, from
+ * none to nearly enough, so that another write fails each time.
+ */
+import { closeSync, fsyncSync, ftruncateSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
 import { buildImage, dockerArchive, streamOf } from '../helpers/image.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
-import { MIB } from '../helpers/sizes.ts'
-import { expectSound, makeBase } from './sound.ts'
+import { archiveOf, members, nginxImage } from '../helpers/store.ts'
+import { KIB, MIB } from '../helpers/sizes.ts'
+import { tempDir } from '../helpers/temp-dir.ts'
+import { random, seed } from './seed.ts'
 
-/** What the store and its container need, with room for the journal. */
-const DISK = 48 * MIB
+const CLEAN = { ok: true, problems: [] }
+const FREE: readonly number[] = [
+  0,
+  4 * KIB,
+  16 * KIB,
+  48 * KIB,
+  128 * KIB,
+  512 * KIB,
+  MIB,
+  2 * MIB,
+  3 * MIB,
+  4 * MIB,
+]
 
-describe.skipIf(missing('canLoop', 'canMount', 'canMknod', 'canTrustedXattr'))('a full disk', () => {
-  let fs: LoopFileSystem
-  watchLeaks(() => [fs.dir])
-  let base = ''
-  beforeAll(async () => {
-    fs = loopFileSystem('ext4', DISK)
-    ;({ base } = await makeBase(fs.dir))
-  })
-  afterAll(() => fs.dispose())
+/** Bytes that do not compress, so that they take their place wherever they are kept. */
+function noise(bytes: number): string {
+  return Array.from({ length: bytes }, () => String.fromCharCode(33 + Math.floor(random() * 90))).join('')
+}
 
-  /** What the store tells: ids, layers, and the file of the container. */
-  async function state(): Promise<unknown> {
-    await using store = await Store.open(base)
-    return { images: await store.images.list(), layers: await store.layers.list() }
-  }
-
-  /** Runs `work`, which must run out of space, and finds the store as it was, without a gc. */
-  async function expectRefused(work: (store: Store) => Promise<unknown>): Promise<void> {
-    const before = await state()
-    await using store = await Store.open(base)
-    const error: unknown = await work(store).then(
-      () => new Error('there was space'),
-      (reason: unknown) => reason,
-    )
-    expect(error).toMatchObject({ code: 'ENOSPC' })
-    expect((error as Error).message).toMatch(/no space left on device/i)
-    await store.close()
-    expect(await state()).toEqual(before)
-    await using after = await Store.open(base)
-    expect(await after.check({ deep: true })).toEqual({ ok: true, problems: [] })
-  }
-
-  it('stops a load in a large file', async () => {
-    const body = randomBytes(DISK)
-    const image = buildImage({
-      layers: [[{ name: 'small', body: 'x' }], [{ name: 'large', body }]],
-      names: ['large:1'],
-    })
-    await expectRefused((store) => store.images.load(streamOf(dockerArchive([image]))))
-    await expectSound(base)
-  })
-
-  it('stops a load in many small files, when the inodes run out', async () => {
-    const members = Array.from({ length: 20_000 }, (_, i) => ({ name: `file-${String(i)}`, body: 'x' }))
-    const image = buildImage({ layers: [members], names: ['many:1'] })
-    await expectRefused((store) => store.images.load(streamOf(dockerArchive([image]))))
-    await expectSound(base)
-  })
-
-  it('stops a commit', async () => {
-    const filler = join(fs.dir, 'filler')
-    await using store = await Store.open(base)
-    const kept = await store.containers.get('kept')
-    {
-      await using mount = await kept.mount()
-      writeFileSync(join(mount.path ?? '', 'large'), randomBytes(12 * MIB))
-    }
-    fill(filler)
-    await expectRefused(async (other) => (await other.containers.get('kept')).commit('large:1'))
-    rmSync(filler)
-    await kept.commit('large:1')
-    await expectSound(base)
-  })
+/** Three layers on the base that is there, of about 2 MiB each, one in many files. */
+const bigImage = buildImage({
+  layers: [
+    ...nginxImage()
+      .layers.slice(0, 1)
+      .map(({ tar }) => tar),
+    members({ 'big/': '', 'big/one': noise(2 * MIB) }),
+    members(
+      Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`many/${String(i)}`, noise(10 * KIB)])),
+    ),
+  ],
+  names: ['big:1'],
 })
 
-/** Leaves 6 MiB: a commit of 12 begins, and cannot end. */
-function fill(path: string): void {
-  const { bavail, bsize } = statfsSync(dirname(path))
-  writeFileSync(path, randomBytes(bavail * bsize - 6 * MIB))
-}
+describe.skipIf(missing('canMount', 'canLoop', 'hasBinding'))('on a full disk', () => {
+  let disk: LoopFileSystem
+  let store: Store
+  let before: unknown
+  const archive = tempDir('full-disk')
+  watchLeaks(() => [disk.dir])
+
+  beforeAll(async () => {
+    console.log(`OVERLAID_SEED=${String(seed)}`)
+    writeFileSync(join(archive.path, 'big.tar'), dockerArchive([bigImage]))
+    disk = loopFileSystem('ext4', 64 * MIB)
+    store = await Store.open(join(disk.dir, 'root'))
+    await store.images.load(archiveOf(nginxImage()))
+    const container = await store.containers.create('nginx:1', { name: 'web' })
+    await using mount = await container.mount()
+    writeFileSync(join(mount.path ?? '', 'mine'), noise(3 * MIB))
+    await mount.unmount()
+    before = await snapshot()
+  })
+  afterAll(async () => {
+    await store.close()
+    disk.dispose()
+    archive[Symbol.dispose]()
+  })
+
+  async function snapshot(): Promise<unknown> {
+    return {
+      images: await store.images.list(),
+      layers: await store.layers.list(),
+      containers: await store.containers.list(),
+    }
+  }
+
+  /** Leaves about `free` bytes, runs `work`, and gives the space back. */
+  async function withFree(free: number, work: () => Promise<void>): Promise<void> {
+    const filler = join(disk.dir, 'filler')
+    fill(filler, free)
+    try {
+      await work()
+    } finally {
+      rmSync(filler)
+    }
+  }
+
+  /** Root may have the reserved blocks too, so the disk is written until it is full, then the file cut. */
+  function fill(path: string, free: number): void {
+    const fd = openSync(path, 'w')
+    try {
+      let size = 0
+      for (let piece = MIB; piece >= 512;) {
+        const written = tryWrite(fd, piece)
+        size += written
+        if (written < piece) piece >>= 1
+      }
+      fsyncSync(fd)
+      ftruncateSync(fd, Math.max(0, size - free))
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  function tryWrite(fd: number, bytes: number): number {
+    try {
+      return writeSync(fd, Buffer.alloc(bytes, 'x'))
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'ENOSPC' })
+      return 0
+    }
+  }
+
+  it.each(FREE)('with %i bytes free a load says ENOSPC and changes nothing', async (free) => {
+    let failed = false
+    await withFree(free, async () => {
+      try {
+        await store.images.loadAll(join(archive.path, 'big.tar'))
+      } catch (error) {
+        failed = true
+        expect(error).toMatchObject({ code: 'ENOSPC' })
+        expect((error as Error).message).toMatch(/no space left on device/i)
+      }
+      if (!failed) return
+      // All of it still on the full disk.
+      expect(await snapshot()).toEqual(before)
+      expect(await store.check({ deep: true })).toEqual(CLEAN)
+    })
+    expect(failed).toBe(true)
+  })
+
+  it.each(FREE.filter((free) => free < 2 * MIB))(
+    'with %i bytes free a commit says ENOSPC and changes nothing',
+    async (free) => {
+      const container = await store.containers.get('web')
+      await withFree(free, async () => {
+        await expect(container.commit('mine:1')).rejects.toMatchObject({ code: 'ENOSPC' })
+        expect(await snapshot()).toEqual(before)
+        expect(await store.check({ deep: true })).toEqual(CLEAN)
+      })
+    },
+  )
+
+  it('a container is not made half', async () => {
+    for (const free of [0, 4 * KIB, 12 * KIB, 20 * KIB]) {
+      await withFree(free, async () => {
+        await store.containers.create('nginx:1', { name: 'other' }).then(
+          (container) => container.remove(),
+          (error: unknown) => expect(error).toMatchObject({ code: 'ENOSPC' }),
+        )
+        expect(await snapshot()).toEqual(before)
+        expect(await store.check()).toEqual(CLEAN)
+      })
+    }
+  })
+
+  it('what frees space works: gc, rm and rmi', async () => {
+    await store.images.load(streamOf(dockerArchive([bigImage])))
+    await store.containers.create('big:1', { name: 'gone' })
+    await withFree(0, async () => {
+      await (await store.containers.get('gone')).remove()
+      await store.images.remove(['big:1'])
+      await store.gc()
+      expect(await snapshot()).toEqual(before)
+      expect(await store.check({ deep: true })).toEqual(CLEAN)
+    })
+  })
+
+  it('with space again both go through', async () => {
+    await store.images.loadAll(join(archive.path, 'big.tar'))
+    const committed = await (await store.containers.get('web')).commit('mine:1')
+    expect(committed.names).toEqual(['mine:1'])
+    expect(await store.check({ deep: true })).toEqual(CLEAN)
+  })
+})
