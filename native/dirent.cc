@@ -14,7 +14,7 @@
 namespace overlaid {
 namespace {
 
-constexpr size_t kBufferSize = 64 * 1024;
+constexpr size_t kBufferSize = size_t{64} * 1024;
 
 // struct linux_dirent64; glibc's dirent64 is the same but musl hides the name.
 struct Record {

@@ -33,11 +33,11 @@ class Parents {
   explicit Parents(int root_fd) : root_fd_(root_fd) {}
 
   Result<Place> Locate(const std::string& path) {
-    const std::string clean = Trim(path);
+    std::string clean = Trim(path);
+    while (clean.ends_with("/.")) clean = Trim(clean.substr(0, clean.size() - 2));
     const size_t slash = clean.rfind('/');
     std::string name = slash == std::string::npos ? clean : clean.substr(slash + 1);
     if (name == "..") return SysError{.code = EINVAL, .syscall = "openat2"};
-    if (name == "." && slash != std::string::npos) return Locate(clean.substr(0, slash));
     if (name.empty()) name = ".";
     if (slash == std::string::npos) return Place{root_fd_, std::move(name)};
     auto parent = Open(clean.substr(0, slash));

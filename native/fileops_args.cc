@@ -1,5 +1,5 @@
 // Reads fileops' list from JavaScript.
-#include <map>
+#include <array>
 #include <string_view>
 
 #include "args.h"
@@ -12,11 +12,16 @@ namespace {
 
 using Kind = FileOp::Kind;
 
-const std::map<std::string_view, Kind> kKinds{
-    {"file", Kind::kFile},     {"dir", Kind::kDir},       {"symlink", Kind::kSymlink},
-    {"node", Kind::kNode},     {"link", Kind::kLink},     {"meta", Kind::kMeta},
-    {"remove", Kind::kRemove}, {"rename", Kind::kRename}, {"create", Kind::kCreate},
-    {"write", Kind::kWrite}};
+struct NamedKind {
+  std::string_view name;
+  Kind kind;
+};
+constexpr std::array kKinds{
+    NamedKind{"file", Kind::kFile},       NamedKind{"dir", Kind::kDir},
+    NamedKind{"symlink", Kind::kSymlink}, NamedKind{"node", Kind::kNode},
+    NamedKind{"link", Kind::kLink},       NamedKind{"meta", Kind::kMeta},
+    NamedKind{"remove", Kind::kRemove},   NamedKind{"rename", Kind::kRename},
+    NamedKind{"create", Kind::kCreate},   NamedKind{"write", Kind::kWrite}};
 
 class OpReader {
  public:
@@ -56,8 +61,9 @@ class OpReader {
   Kind ReadKind(Napi::Object object) {
     const auto value = object.Get("op");
     const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-    const auto found = kKinds.find(name);
-    if (found != kKinds.end()) return found->second;
+    for (const auto& known : kKinds) {
+      if (known.name == name) return known.kind;
+    }
     args_.Fail("op", "an operation's name");
     return Kind::kMeta;
   }
