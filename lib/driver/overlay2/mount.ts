@@ -35,7 +35,7 @@ import {
   overlayOptions,
 } from './options.ts'
 import { countLowers } from './shown-options.ts'
-import { noteVolatile, settleVolatile } from './volatile.ts'
+import { hasVolatileMark, noteVolatile, settleVolatile } from './volatile.ts'
 
 /** Which directories to mount over each other, and how. */
 export interface OverlayRequest {
@@ -132,6 +132,7 @@ async function openDirectory(dirfd: number, path: Bytes): Promise<number> {
 
 /** Settles what an earlier volatile mount left, and notes that this is one. */
 async function prepareWork(home: number, work: Bytes, options: MountOptions): Promise<void> {
+  if (options.volatile !== true && !(await hasVolatileMark(home, work))) return
   using fd = new OwnedFd(await openDirectory(home, work))
   const path = `/proc/self/fd/${String(fd.fd)}`
   await settleVolatile(path)

@@ -10,7 +10,7 @@
 import { readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { AT_FDCWD, binding } from '../../native/binding.ts'
+import { AT_FDCWD, binding, type Bytes } from '../../native/binding.ts'
 import { bootID } from '../../native/boot-id.ts'
 import { OwnedFd } from '../../native/fd.ts'
 
@@ -26,7 +26,7 @@ export async function noteVolatile(work: string): Promise<void> {
  */
 export async function settleVolatile(work: string): Promise<void> {
   const incompat = join(work, 'work', 'incompat')
-  if (!(await hasMark(incompat))) return
+  if (!(await hasVolatileMark(AT_FDCWD, work))) return
   const noted = await readNote(work)
   if (noted !== (await bootID())) {
     throw new OverlaidError(
@@ -50,9 +50,11 @@ function noteOf(work: string): string {
   return join(work, 'overlaid-boot-id')
 }
 
-async function hasMark(incompat: string): Promise<boolean> {
+/** Whether the kernel's mark is in the work directory `work`, named from `dirfd`. */
+export async function hasVolatileMark(dirfd: number, work: Bytes): Promise<boolean> {
+  const mark = Buffer.concat([Buffer.from(work), Buffer.from('/work/incompat/volatile')])
   try {
-    await binding.statx(AT_FDCWD, join(incompat, 'volatile'), 0)
+    await binding.statx(dirfd, mark, 0)
     return true
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR')) return false
