@@ -16,18 +16,7 @@ import { tempDir } from '../helpers/temp-dir.ts'
 import { random, seed } from './seed.ts'
 
 const CLEAN = { ok: true, problems: [] }
-const FREE: readonly number[] = [
-  0,
-  4 * KIB,
-  16 * KIB,
-  48 * KIB,
-  128 * KIB,
-  512 * KIB,
-  MIB,
-  2 * MIB,
-  3 * MIB,
-  4 * MIB,
-]
+const FREE: readonly number[] = [0, 4, 16, 48, 128, 512, 1024, 2048, 3072].map((kib) => kib * KIB)
 
 /** Bytes that do not compress, so that they take their place wherever they are kept. */
 function noise(bytes: number): string {
