@@ -26,8 +26,8 @@ int Openat2(int dirfd, const char* path, const sys::OpenHow& how) {
       RetryEintr([&] { return syscall(sys::kOpenat2, dirfd, path, &how, sizeof how); }));
 }
 
-// A seccomp filter older than 5.6 answers ENOSYS or, as docker's did, EPERM (kernel.md 6.11 has
-// both). EPERM may also be the call's own (O_NOATIME), so only an open that cannot fail so decides.
+// A seccomp filter older than 5.6 answers ENOSYS or, as docker's did, EPERM (both are seen in the
+// wild). EPERM may also be the call's own (O_NOATIME), so only an open that cannot fail so decides.
 bool Openat2Blocked(int root_fd) {
   const PreserveErrno keep;
   const Fd probe(Openat2(root_fd, ".", {.flags = O_PATH | O_CLOEXEC, .mode = 0, .resolve = 0}));
