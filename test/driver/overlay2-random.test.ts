@@ -265,7 +265,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr')
     ]
   })
   const steps = fc.array(step, { maxLength: 15 })
-  const runs = Number(process.env['FUZZ_RUNS'] ?? 40)
+  const runs = Number(process.env['FUZZ_RUNS'] ?? 15)
 
   it.each([
     ['as mounted by default', {}],

@@ -248,12 +248,12 @@ async function leftovers(home: Home): Promise<DriverProblem[]> {
   for (const path of await listStaging(home.path)) {
     if (!(await isAbandoned(path))) continue
     const repair = async (): Promise<void> => {
-      await withAbandoned(path, async () => void (await deleteTree(await moveToTrash(home.path, path))))
+      await withAbandoned(path, async () => deleteTree(await moveToTrash(home.path, path)))
     }
     problems.push(rubbish('stale-staging', path, 'its owner died before the layer was whole', repair))
   }
   for (const path of await listTrash(home.path)) {
-    const repair = async (): Promise<void> => void (await deleteTree(path))
+    const repair = (): Promise<void> => deleteTree(path)
     problems.push(rubbish('trash', path, 'a removed layer, not deleted yet', repair))
   }
   for (const name of (await namesIn(home.path)).filter((found) => found.startsWith(PROBE_PREFIX))) {

@@ -13,7 +13,7 @@ import { S } from '../../native/flags.ts'
 import type { EntryType } from '../../tar/entry.ts'
 import type { TarMember } from '../../tar/encode.ts'
 import type { TarSource } from '../../tar/writer.ts'
-import { readExactly } from './file-body.ts'
+import { fileBody } from './file-body.ts'
 import {
   holdsXattrWhiteouts,
   isDirectory,
@@ -42,7 +42,7 @@ export interface DiffEntry extends ScannedEntry {
   /** The inode, for hard links: the same text for the same file. */
   readonly inode: string
   /** Opens a regular file's content; the caller closes. Valid until the next entry is asked for. */
-  open(): Promise<number>
+  open(): number | Promise<number>
 }
 
 const OPEN_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -70,7 +70,7 @@ export async function* diffEntries(
     const open =
       isMetacopy(entry, prefix) && view !== undefined
         ? () => binding.openInRoot(view, path, OPEN_FILE, 0)
-        : () => Promise.resolve(openSync(pathAt(parentFd, name), OPEN_FILE))
+        : () => openSync(pathAt(parentFd, name), OPEN_FILE)
     yield { ...entry, kind, inode: entry.stat.ino.toString(), open }
     if (redirected && view !== undefined) yield* mergedEntries(view, path, signal)
   }
@@ -88,7 +88,7 @@ async function* mergedEntries(
     for await (const entry of walk(fd, { xattrs: true, ...(signal === undefined ? {} : { signal }) })) {
       const { stat, parentFd, name } = entry
       const inode = `${stat.devMajor.toString()}:${stat.devMinor.toString()}:${stat.ino.toString()}`
-      const open = (): Promise<number> => Promise.resolve(openSync(pathAt(parentFd, name), OPEN_FILE))
+      const open = (): number => openSync(pathAt(parentFd, name), OPEN_FILE)
       yield { ...entry, path: joinBytes(below, entry.path), kind: 'plain', inode, open }
     }
   } finally {
@@ -130,7 +130,7 @@ export function sourceOf(entry: DiffEntry, firstNames: Map<string, Buffer>): Tar
   if (first !== undefined)
     return { member: { ...memberOf(entry), type: 'hardlink', linkname: first, size: 0 } }
   const member = memberOf(entry)
-  return member.size === 0 ? { member } : { member, body: () => readExactly(() => entry.open(), member.size) }
+  return member.size === 0 ? { member } : { member, body: () => fileBody(() => entry.open(), member.size) }
 }
 
 const TYPES = new Map<number, EntryType>([

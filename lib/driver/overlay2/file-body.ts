@@ -10,12 +10,32 @@ const SYNC_BYTES = 128 * 1024
 const CHUNK_BYTES = 1024 * 1024
 
 /**
- * Reads `size` bytes of the file that `open` opens, and closes it. A file that has shrunk since its size was taken
+ * `size` bytes of the file that `open` opens, which is closed after. A file that has shrunk since its size was taken
  * (a container may be running) is filled up with NULs, of one that has grown the rest is left out: the archive stays
  * well-formed, as with every tar of a live tree.
  */
-export async function* readExactly(
-  open: () => Promise<number>,
+export function fileBody(
+  open: () => number | Promise<number>,
+  size: number,
+): Iterable<Buffer> | AsyncIterable<Buffer> {
+  if (size > SYNC_BYTES) return readChunks(open, size)
+  const fd = open()
+  return typeof fd === 'number' ? [readWhole(fd, size)] : readChunks(() => fd, size)
+}
+
+function readWhole(fd: number, size: number): Buffer {
+  const buffer = Buffer.allocUnsafe(size)
+  try {
+    let at = 0
+    for (let got = -1; at < size && got !== 0; at += got) got = readSync(fd, buffer, at, size - at, null)
+    return buffer.fill(0, at)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+async function* readChunks(
+  open: () => number | Promise<number>,
   size: number,
 ): AsyncGenerator<Buffer, void, undefined> {
   const fd = await open()
@@ -23,8 +43,9 @@ export async function* readExactly(
     let left = size
     let atEnd = false
     while (left > 0) {
+      // Not from Node's pool and not used twice: whoever takes the chunk may keep it.
       const buffer = Buffer.allocUnsafeSlow(Math.min(left, CHUNK_BYTES))
-      const got: number = atEnd ? 0 : await readSome(fd, buffer, size)
+      const got: number = atEnd ? 0 : (await read(fd, buffer, 0, buffer.length, null)).bytesRead
       atEnd = got === 0
       left -= atEnd ? buffer.length : got
       yield atEnd ? buffer.fill(0) : buffer.subarray(0, got)
@@ -32,9 +53,4 @@ export async function* readExactly(
   } finally {
     closeSync(fd)
   }
-}
-
-async function readSome(fd: number, buffer: Buffer, size: number): Promise<number> {
-  if (size <= SYNC_BYTES) return readSync(fd, buffer)
-  return (await read(fd, buffer, 0, buffer.length, null)).bytesRead
 }

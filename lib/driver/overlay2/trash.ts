@@ -26,20 +26,22 @@ export async function listTrash(home: string): Promise<string[]> {
 /** Deletes what is in the trash; other processes may be at it too. Returns the bytes that gave back. */
 export async function emptyTrash(home: string): Promise<number> {
   let freed = 0
-  for (const path of await listTrash(home)) freed += await deleteTree(path)
+  for (const path of await listTrash(home)) {
+    const bytes = await diskUsageOf(path)
+    await deleteTree(path)
+    freed += bytes
+  }
   return freed
 }
 
-/** Deletes a tree and returns its bytes on disk; none for one that is gone already. */
-export async function deleteTree(path: string): Promise<number> {
-  const bytes = await diskUsageOf(path)
+/** Deletes a tree; one that is gone already is fine. */
+export async function deleteTree(path: string): Promise<void> {
   // Relative to its folder: removeTree enters no other mount, and on the way here there may be some.
   const folder = openFolder(dirname(path))
-  if (folder === undefined) return 0
+  if (folder === undefined) return
   try {
     await binding.removeTree(folder.fd, basename(path))
   } finally {
     folder.close()
   }
-  return bytes
 }
