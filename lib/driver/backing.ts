@@ -1,9 +1,8 @@
 /** The file system below a data root: its name, and whether its directories keep the types of their entries. */
 import { constants, openSync, statSync } from 'node:fs'
-import { realpath } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { hasCode } from '../errors.ts'
-import { mountOf, readMountInfo } from '../fs/mountinfo.ts'
+import { findMount } from '../fs/mountinfo.ts'
 import { binding } from '../native/binding.ts'
 import { OwnedFd } from '../native/fd.ts'
 import { DT } from '../native/flags.ts'
@@ -98,6 +97,6 @@ function openDirectory(dir: string): OwnedFd | undefined {
 
 /** The device and mount point of the file system below `dir`, for a hint; undefined when the table has none. */
 export async function deviceOf(dir: string): Promise<{ device: string; mountPoint: string } | undefined> {
-  const mount = mountOf(await readMountInfo(), Buffer.from(await realpath(nearestExisting(dir))))
+  const mount = await findMount(nearestExisting(dir))
   return mount === undefined ? undefined : { device: mount.source, mountPoint: mount.mountPoint.toString() }
 }

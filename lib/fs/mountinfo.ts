@@ -8,10 +8,11 @@
  * - to see what a detached mount is: it is in no table;
  * - to check an overlay's lowers after mounting by fd: the text shows where the fds pointed, not what is there now;
  * - to compare options literally: the kernel adds some of its own (`uuid=on`) and spells others as it likes.
- * What is left: finding the device below a path for a hint, and mounts below a folder on kernels before 6.8.
+ * What is left: {@link findMount} on kernels whose statmount is missing or does not tell enough.
  */
-import { readFile } from 'node:fs/promises'
-import type { MountInfo } from '../native/binding.ts'
+import { readFile, realpath } from 'node:fs/promises'
+import { hasCode } from '../errors.ts'
+import { AT_FDCWD, binding, type MountInfo } from '../native/binding.ts'
 
 /**
  * The mounts in the text of a mountinfo file, in its order. Lines that do not have the form are left out: the
@@ -75,9 +76,28 @@ export function mountOf(mounts: readonly MountInfo[], path: Uint8Array): MountIn
   return best
 }
 
-/** The mounts at or below `dir`, deepest last in the table's own order. */
-export function mountsBelow(mounts: readonly MountInfo[], dir: Uint8Array): MountInfo[] {
-  return mounts.filter((mount) => isAtOrBelow(mount.mountPoint, dir))
+/**
+ * The mount that `path` is on: by its unique id from statmount(2), without reading the table; before 6.8, or where
+ * statmount does not tell the source (before 6.16), from the table.
+ */
+export async function findMount(path: string): Promise<MountInfo | undefined> {
+  const { mountID, mountIDUnique } = await binding.statx(AT_FDCWD, path, 0)
+  if (mountIDUnique) {
+    const mount = await statmountIfThere(mountID)
+    if (mount !== undefined && mount.source !== '') return mount
+  }
+  const mounts = await readMountInfo()
+  return mounts.find(({ id }) => id === mountID) ?? mountOf(mounts, Buffer.from(await realpath(path)))
+}
+
+async function statmountIfThere(mountID: bigint): Promise<MountInfo | undefined> {
+  try {
+    return await binding.statmount(mountID)
+  } catch (error) {
+    // ENOENT: unmounted meanwhile. ENOSYS, EPERM: before 6.8, or kept away by seccomp.
+    if (hasCode(error, 'ENOENT', 'ENOSYS', 'EPERM')) return undefined
+    throw error
+  }
 }
 
 const SLASH = 0x2f

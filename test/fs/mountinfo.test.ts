@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { mountOf, mountsBelow, parseMountInfo, readMountInfo } from '../../lib/fs/mountinfo.ts'
+import { findMount, mountOf, parseMountInfo, readMountInfo } from '../../lib/fs/mountinfo.ts'
 
 const parse = (...lines: string[]): ReturnType<typeof parseMountInfo> =>
   parseMountInfo(Buffer.from(lines.join('\n')))
@@ -113,13 +113,22 @@ describe('mountOf', () => {
   it('is nothing in an empty table', () => {
     expect(mountOf([], Buffer.from('/'))).toBeUndefined()
   })
+})
 
-  it('lists what is at or below a folder', () => {
-    const below = (dir: string): string[] =>
-      mountsBelow(mounts, Buffer.from(dir)).map((mount) => mount.source)
-    expect(below('/')).toHaveLength(4)
-    expect(below('/var')).toEqual(['/dev/sda2', '/dev/sda3', 'over'])
-    expect(below('/var/lib/docker')).toEqual(['/dev/sda3', 'over'])
-    expect(below('/va')).toEqual([])
+describe('findMount', () => {
+  it.each(['/', '/proc/self', '/dev'])('tells of %s what the table does', async (path) => {
+    const found = await findMount(path)
+    const listed = mountOf(await readMountInfo(), Buffer.from(path))
+    expect(found?.mountPoint).toEqual(listed?.mountPoint)
+    expect(found?.fsType).toBe(listed?.fsType)
+    expect(found?.source).toBe(listed?.source)
+  })
+
+  it('goes where a link leads', async () => {
+    expect((await findMount('/proc/self/root/proc'))?.fsType).toBe('proc')
+  })
+
+  it('says that there is no such path', async () => {
+    await expect(findMount('/nowhere/at/all')).rejects.toMatchObject({ code: 'ENOENT' })
   })
 })
