@@ -7,7 +7,10 @@ export interface SparseRun {
   readonly length: number
 }
 
-/** A tar member's header after PAX and GNU extensions are applied. Names and values are bytes. */
+/**
+ * A tar member's header after PAX and GNU extensions are applied. Names and values are bytes. Owners are numbers: the
+ * names of users and groups are the machine's that made the archive, and not read.
+ */
 export interface TarHeader {
   /** As in the archive: not cleaned, a trailing slash kept. See {@link cleanName}. */
   readonly name: Buffer
@@ -25,8 +28,6 @@ export interface TarHeader {
   readonly linkname: Buffer
   readonly devMajor: number
   readonly devMinor: number
-  readonly uname: Buffer
-  readonly gname: Buffer
   /** SCHILY.xattr.* (and, where that is absent, LIBARCHIVE.xattr.*) by name without the prefix. */
   readonly xattrs: ReadonlyMap<string, Buffer>
   /** Present for a GNU sparse file: the runs that the body holds, and the expanded size. */

@@ -31,8 +31,6 @@ export interface BlockHeader {
   readonly gid: number
   readonly size: number
   readonly mtime: number
-  readonly uname: Buffer
-  readonly gname: Buffer
   readonly devMajor: number
   readonly devMinor: number
 }
@@ -61,13 +59,11 @@ export function parseHeader(block: Buffer): BlockHeader {
     size: number(block, 124, 12, 'size'),
     mtime: number(block, 136, 12, 'mtime'),
   }
-  if (format === 'v7') return { ...common, name, uname: EMPTY, gname: EMPTY, devMajor: 0, devMinor: 0 }
+  if (format === 'v7') return { ...common, name, devMajor: 0, devMinor: 0 }
   const prefix = prefixOf(block, format)
   return {
     ...common,
     name: prefix.length === 0 ? name : Buffer.concat([prefix, SLASH, name]),
-    uname: text(block, 265, 32),
-    gname: text(block, 297, 32),
     devMajor: number(block, 329, 8, 'devmajor'),
     devMinor: number(block, 337, 8, 'devminor'),
   }

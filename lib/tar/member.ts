@@ -59,8 +59,6 @@ export function mergeHeader(
     linkname: type === 'symlink' || type === 'hardlink' ? copyName(linkname, 'link target') : EMPTY,
     devMajor: inRange(block.devMajor, MAX_DEV, 'device number'),
     devMinor: inRange(block.devMinor, MAX_DEV, 'device number'),
-    uname: copy(nonEmpty(pax, 'uname') ?? block.uname),
-    gname: copy(nonEmpty(pax, 'gname') ?? block.gname),
     xattrs: xattrsOf(pax),
   }
 }

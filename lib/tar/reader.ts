@@ -8,7 +8,7 @@ import { ChunkQueue } from './chunks.ts'
 import type { SparseRun, TarEntry, TarHeader, TarLimits, TarObserver } from './entry.ts'
 import { BLOCK, type BlockHeader, isZeroBlock, paddingOf, parseHeader } from './header.ts'
 import { type Extensions, mergeHeader } from './member.ts'
-import { MemberBody } from './body.ts'
+import { Member } from './read-member.ts'
 import { type PaxRecords, parsePax } from './pax.ts'
 import {
   bodyRunCount,
@@ -64,7 +64,7 @@ class TarReader {
   readonly #input: ChunkQueue
   readonly #limits: Required<TarLimits>
   readonly #observer: TarObserver
-  #body: MemberBody | undefined
+  #last: Member | undefined
   #entries = 0
   #bytes = 0
 
@@ -76,7 +76,7 @@ class TarReader {
 
   /** The next member; undefined at the archive's end. */
   async next(): Promise<TarEntry | undefined> {
-    await this.#finishBody()
+    await this.#finishMember()
     const extensions: Extensions = {}
     const offset = this.#input.offset
     for (;;) {
@@ -157,18 +157,10 @@ class TarReader {
     const place: Place = { offset, entry: header.name }
     this.#countMember(header, place)
     const sparse = await this.#sparse(block, raw, header, extensions.pax ?? new Map(), place)
-    const body = new MemberBody(this.#input, this.#observer, sparse ?? header, place)
-    if (sparse?.sparse !== undefined) body.inline()
-    this.#body = body
-    return {
-      header: sparse ?? header,
-      offset,
-      body: () => body.chunks(),
-      bodyNow: () => body.now(),
-      inline: () => {
-        body.inline()
-      },
-    }
+    const member = new Member(this.#input, this.#observer, sparse ?? header, offset)
+    if (sparse !== undefined) member.inline()
+    this.#last = member
+    return member
   }
 
   #countMember(header: TarHeader, place: Place): void {
@@ -241,15 +233,17 @@ class TarReader {
     if (bytes > this.#limits.maxExtensionBytes) throw overLimit('a sparse map is too long', place)
   }
 
-  async #finishBody(): Promise<void> {
-    if (this.#body === undefined) return
-    const { place, paddingBytes } = this.#body
-    await this.#body.skip()
-    this.#body = undefined
-    if (paddingBytes === 0) return
-    if (!(await this.#input.fill(paddingBytes)))
-      throw badTar("the archive ends inside a body's padding", place)
-    this.#segment(paddingBytes)
+  async #finishMember(): Promise<void> {
+    const member = this.#last
+    if (member === undefined) return
+    this.#last = undefined
+    if (!member.skipNow()) await member.skip()
+    const count = member.paddingBytes
+    if (count === 0) return
+    if (this.#input.available < count && !(await this.#input.fill(count))) {
+      throw badTar("the archive ends inside a body's padding", member.place)
+    }
+    this.#segment(count)
   }
 }
 

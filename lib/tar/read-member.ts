@@ -1,27 +1,31 @@
 import type { ChunkQueue } from './chunks.ts'
-import type { TarHeader, TarObserver } from './entry.ts'
+import type { TarEntry, TarHeader, TarObserver } from './entry.ts'
 import { paddingOf } from './header.ts'
 import { badTar, type Place } from './syntax.ts'
 
-/** One member's body: read at most once, by whoever wants it, and told to the observer whoever that is. */
-export class MemberBody {
-  readonly place: Place
+/** A member as it is read: its body at most once, by whoever wants it, and told to the observer whoever that is. */
+export class Member implements TarEntry {
+  readonly header: TarHeader
+  readonly offset: number
   /** NULs after the body, up to the next block. */
   readonly paddingBytes: number
   readonly #input: ChunkQueue
   readonly #observer: TarObserver
-  readonly #header: TarHeader
   #remaining: number
   #announced = false
   #inline = false
 
-  constructor(input: ChunkQueue, observer: TarObserver, header: TarHeader, place: Place) {
+  constructor(input: ChunkQueue, observer: TarObserver, header: TarHeader, offset: number) {
     this.#input = input
     this.#observer = observer
-    this.#header = header
+    this.header = header
     this.#remaining = header.size
-    this.place = place
+    this.offset = offset
     this.paddingBytes = paddingOf(header.size)
+  }
+
+  get place(): Place {
+    return { offset: this.offset, entry: this.header.name }
   }
 
   /** From now on the body's bytes are a segment to the observer. */
@@ -31,15 +35,22 @@ export class MemberBody {
   }
 
   /** All of it when it is in memory and untouched. */
-  now(): readonly Buffer[] | undefined {
-    if (this.#remaining > this.#input.available || this.#remaining !== this.#header.size) return undefined
+  bodyNow(): readonly Buffer[] | undefined {
+    if (this.#remaining > this.#input.available || this.#remaining !== this.header.size) return undefined
     const chunks: Buffer[] = []
     while (this.#remaining > 0) chunks.push(this.#take())
     return chunks
   }
 
-  async *chunks(): AsyncGenerator<Buffer> {
+  async *body(): AsyncGenerator<Buffer> {
     while (await this.#more()) yield this.#take()
+  }
+
+  /** Reads over what is left as far as it is in memory; whether that was all. */
+  skipNow(): boolean {
+    while (this.#remaining > 0 && this.#input.available > 0) this.#take()
+    if (this.#remaining === 0) this.#announce()
+    return this.#remaining === 0
   }
 
   /** Reads over what is left. */
@@ -72,6 +83,6 @@ export class MemberBody {
   #announce(): void {
     if (this.#announced) return
     this.#announced = true
-    this.#observer.entry(this.#header.name, this.#inline ? 0 : this.#header.size)
+    this.#observer.entry(this.header.name, this.#inline ? 0 : this.header.size)
   }
 }
