@@ -398,6 +398,19 @@ export function driverSuite({ name, factory, supports = {} }: DriverSuiteOptions
         expect(await driver.check(new Map())).toEqual([])
       })
 
+      it('takes one tar and one parent', async () => {
+        await createBase(ID('a'))
+        const tar = await tarOf([fileAt('x', 'hello')])
+        await using staged = await driver.stage()
+        await staged.apply(streamOf(tar))
+        await expect(staged.apply(streamOf(tar))).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+        await expect(staged.settle(ID('f'))).rejects.toMatchObject({ code: 'ERR_LAYER_NOT_FOUND' })
+        await staged.settle(ID('a'))
+        await expect(staged.settle(undefined)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+        await staged.commit(ID('b'), ID('a'))
+        expect(await driver.parent(ID('b'))).toBe(ID('a'))
+      })
+
       it('unpacks the layers of a chain side by side', async () => {
         const tars = [
           await tarOf([fileAt('a', '1'), dirAt('d', { mode: 0o1777 })]),
@@ -421,7 +434,7 @@ export function driverSuite({ name, factory, supports = {} }: DriverSuiteOptions
         await inside(ID('a'), expectBase)
       })
 
-      it('lets go of everything when its stream breaks', async () => {
+      it('is never committed when its stream breaks, and lets go of everything', async () => {
         const broken = async function* (): AsyncGenerator<Buffer> {
           yield Buffer.alloc(512)
           await Promise.resolve()
@@ -429,6 +442,11 @@ export function driverSuite({ name, factory, supports = {} }: DriverSuiteOptions
         }
         await using staged = await driver.stage()
         await expect(staged.apply(broken())).rejects.toThrow('the network is gone')
+        await expect(staged.settle(undefined)).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+        await expect(staged.commit(ID('a'), undefined)).rejects.toMatchObject({
+          code: 'ERR_INVALID_ARGUMENT',
+        })
+        expect(await driver.list()).toEqual([])
         await staged.discard()
         expect(await driver.check(new Map())).toEqual([])
       })

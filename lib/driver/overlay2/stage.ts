@@ -42,7 +42,8 @@ export async function stageLayer(home: Home): Promise<Staged> {
   return staged
 }
 
-type State = 'empty' | 'applied' | 'settled' | 'done'
+/** `broken` while something is done to the content, and for good when that fails: half a layer is never committed. */
+type State = 'empty' | 'applied' | 'settled' | 'broken' | 'done'
 
 /** The {@link StagedLayer} of this driver. */
 export class Staged implements StagedLayer {
@@ -64,15 +65,18 @@ export class Staged implements StagedLayer {
 
   async apply(tar: AsyncIterable<Buffer>, options: ApplyOptions = {}): Promise<number> {
     this.#expect('empty')
-    this.#state = 'applied'
+    this.#state = 'broken'
     this.#notes = await applyTo(this.layer, tar, options)
     this.#size = this.#notes.size
+    this.#state = 'applied'
     return this.#size
   }
 
   async settle(parent: string | undefined): Promise<number> {
     if (this.#state === 'settled' && this.#parent === parent) return this.#size
     this.#expect('applied', 'empty')
+    if (parent !== undefined) await existingFolder(this.#home.path, parent)
+    this.#state = 'broken'
     if (this.#notes !== undefined) this.#size += await settleIn(this.#home, this.layer, parent, this.#notes)
     this.#state = 'settled'
     this.#parent = parent
