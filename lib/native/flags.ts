@@ -31,9 +31,8 @@ export const MS = {
 /** umount2(2)'s flags. */
 export const MNT = { MNT_FORCE: 1, MNT_DETACH: 2, MNT_EXPIRE: 4, UMOUNT_NOFOLLOW: 8 } as const
 
-/** fsopen(2) and fsmount(2): both CLOEXEC flags are 1. */
+/** fsopen(2)'s flags. */
 export const FSOPEN = { FSOPEN_CLOEXEC: 1 } as const
-export const FSMOUNT = { FSMOUNT_CLOEXEC: 1 } as const
 
 /** Mount attributes of fsmount(2) and mount_setattr(2). */
 export const MOUNT_ATTR = {
@@ -119,8 +118,6 @@ export const ST = { ST_RDONLY: 1, ST_NOSUID: 2, ST_NODEV: 4, ST_NOEXEC: 8, ST_NO
 
 /** O_PATH, which node:fs does not export; the same on all architectures Node runs on. */
 export const O_PATH = 0o10000000
-/** O_CLOEXEC; the binding sets it by itself. */
-export const O_CLOEXEC = 0o2000000
 
 /** listmount's name for the root of the caller's mount namespace. */
 export const LSMT_ROOT = 0xffffffffffffffffn

@@ -67,7 +67,7 @@ function hintFor(raw: RawError): string | undefined {
 }
 
 /** A step's failure in {@link Binding.fileops}: which one it was. */
-export interface StepError extends SyscallError {
+interface StepError extends SyscallError {
   readonly index: number
 }
 

@@ -79,10 +79,3 @@ export function patientAt(root: string, store: Store): Patient {
     entry,
   }
 }
-
-/** What is at each of the paths that exist, to be compared before and after. */
-export function contents(...paths: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    paths.filter((path) => existsSync(path)).map((path) => [path, readFileSync(path, 'utf8')]),
-  )
-}
