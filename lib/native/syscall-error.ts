@@ -66,11 +66,6 @@ function hintFor(raw: RawError): string | undefined {
   return OTHER_HINTS[raw.syscall]?.[raw.code]
 }
 
-/** A step's failure in {@link Binding.fileops}: which one it was. */
-interface StepError extends SyscallError {
-  readonly index: number
-}
-
 /** `error` as a SyscallError when it came from the addon; anything else unchanged. */
 export function toSyscallError(error: unknown): unknown {
   if (!(error instanceof Error) || !('syscall' in error)) return error

@@ -1,6 +1,6 @@
 /** A healthy store to be damaged: two images that share two layers, and a container with changes. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
 import { chainIDs } from '../../lib/oci/chain-id.ts'
