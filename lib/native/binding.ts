@@ -103,41 +103,41 @@ export type FileOp =
    */
   | ({
       readonly op: 'file'
-      readonly path: Uint8Array
+      readonly path: Bytes
       readonly data: readonly Uint8Array[]
       readonly size?: number
     } & OpMeta)
   /** Makes a directory; an existing one is kept and gets the metadata. EEXIST when it is no directory. */
-  | ({ readonly op: 'dir'; readonly path: Uint8Array } & OpMeta)
-  | ({ readonly op: 'symlink'; readonly path: Uint8Array; readonly target: Uint8Array } & OpMeta)
+  | ({ readonly op: 'dir'; readonly path: Bytes } & OpMeta)
+  | ({ readonly op: 'symlink'; readonly path: Bytes; readonly target: Bytes } & OpMeta)
   | ({
       readonly op: 'node'
-      readonly path: Uint8Array
+      readonly path: Bytes
       readonly major: number
       readonly minor: number
     } & OpMeta)
   /** linkat without AT_SYMLINK_FOLLOW; the target's parent is resolved in the root like `path`'s. */
-  | { readonly op: 'link'; readonly path: Uint8Array; readonly target: Uint8Array }
+  | { readonly op: 'link'; readonly path: Bytes; readonly target: Bytes }
   /** Owner, xattrs, mode and times of what is there; a symlink is not followed. */
-  | ({ readonly op: 'meta'; readonly path: Uint8Array } & Partial<OpMeta>)
+  | ({ readonly op: 'meta'; readonly path: Bytes } & Partial<OpMeta>)
   /** unlinkat, or with `recursive` the whole tree; `missingOk` tolerates ENOENT. */
   | {
       readonly op: 'remove'
-      readonly path: Uint8Array
+      readonly path: Bytes
       readonly recursive?: boolean
       readonly missingOk?: boolean
     }
-  | { readonly op: 'rename'; readonly path: Uint8Array; readonly dest: Uint8Array }
+  | { readonly op: 'rename'; readonly path: Bytes; readonly dest: Bytes }
   /**
    * An empty file, mode 0600, of `size` bytes of hole: what follows in `write` steps, in as many fileops calls as
    * memory wants, and a last `meta` step gives it owner, xattrs, mode and times (a write clears setuid bits and
    * file capabilities, so metadata comes last).
    */
-  | { readonly op: 'create'; readonly path: Uint8Array; readonly size?: number }
+  | { readonly op: 'create'; readonly path: Bytes; readonly size?: number }
   /** Writes at `offset` bytes of a file that is there; never follows a link. */
   | {
       readonly op: 'write'
-      readonly path: Uint8Array
+      readonly path: Bytes
       readonly offset: number
       readonly data: readonly Uint8Array[]
     }

@@ -1,12 +1,12 @@
 /** Writes the body of a file: small ones whole, large and sparse ones piece by piece. */
-import type { OpMeta } from '../../native/binding.ts'
+import type { Bytes, OpMeta } from '../../native/binding.ts'
 import type { SparseRun, TarEntry } from '../../tar/entry.ts'
 import type { OpQueue } from './apply-queue.ts'
 
 /** A file up to this size is one operation: its chunks are kept in memory until it is written. */
 const SMALL_BYTES = 2 ** 20
 
-export async function writeBody(queue: OpQueue, entry: TarEntry, path: Buffer, meta: OpMeta): Promise<void> {
+export async function writeBody(queue: OpQueue, entry: TarEntry, path: Bytes, meta: OpMeta): Promise<void> {
   const { size, sparse } = entry.header
   if (sparse !== undefined) await writeSparse(queue, entry, path, meta, sparse.runs, sparse.realSize)
   else if (size > SMALL_BYTES)
@@ -24,7 +24,7 @@ async function collect(entry: TarEntry): Promise<Buffer[]> {
 async function writeSparse(
   queue: OpQueue,
   entry: TarEntry,
-  path: Buffer,
+  path: Bytes,
   meta: OpMeta,
   runs: readonly SparseRun[],
   realSize: number,

@@ -1,5 +1,5 @@
 /** A member's metadata as the operations of the binding take it. */
-import { type FileOp, type OpMeta } from '../../native/binding.ts'
+import type { Bytes, FileOp, OpMeta } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import type { EntryType, TarHeader } from '../../tar/entry.ts'
 
@@ -32,7 +32,7 @@ export function metaOf(header: TarHeader): OpMeta {
 }
 
 /** What a folder gets when nothing is put into it any more. */
-export function lastMetaOf(path: Buffer, header: TarHeader): FileOp {
+export function lastMetaOf(path: Bytes, header: TarHeader): FileOp {
   const { mtimeSec, mtimeNsec } = header
   const xattrs = xattrsOf(header).filter(({ name }) => name === DEFAULT_ACL)
   return { op: 'meta', path, mtimeSec, mtimeNsec, ...(xattrs.length > 0 && { xattrs }) }

@@ -8,6 +8,7 @@
  * Names are kept as latin1 strings, a character a byte: small, and good as keys.
  */
 import { OverlaidError } from '../../errors.ts'
+import type { Bytes } from '../../native/binding.ts'
 import { components } from '../../tar/name.ts'
 
 export interface DirNode {
@@ -170,6 +171,11 @@ export class LayerTree {
 function unfollowable(parts: readonly string[], why: string): OverlaidError {
   const path = Buffer.from(parts.join('/'), 'latin1').toString()
   return new OverlaidError('ERR_BAD_TAR', `bad tar: cannot go into ${JSON.stringify(path)}: ${why}`, { path })
+}
+
+/** A path of the tree for the binding: bytes, but ASCII as it is, since making a Buffer of each name shows. */
+export function pathBytes(path: string): Bytes {
+  return /^[\0-\x7f]*$/.test(path) ? path : Buffer.from(path, 'latin1')
 }
 
 /** Whether anything but whiteouts is in the folder or below, or it was given itself. */

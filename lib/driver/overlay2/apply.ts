@@ -9,7 +9,7 @@
  * last component with O_EXCL or O_NOFOLLOW. Names that are absolute or climb with `..` stay inside the layer.
  */
 import { hasCode, OverlaidError, type SyscallError } from '../../errors.ts'
-import type { FileOp, OpMeta } from '../../native/binding.ts'
+import type { Bytes, FileOp, OpMeta } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import { parseWhiteout, type Whiteout } from '../../oci/whiteout.ts'
 import type { TarEntry, TarHeader, TarLimits, TarObserver } from '../../tar/entry.ts'
@@ -27,6 +27,7 @@ import {
   type LeafNode,
   type LowerNode,
   type Node,
+  pathBytes,
   type Place,
   visitTree,
 } from './apply-tree.ts'
@@ -112,8 +113,7 @@ class Applier {
       this.#addRoot(entry)
       return
     }
-    const bytes = Buffer.from(name, 'latin1')
-    const mark = isWhiteoutDevice(entry.header) ? whiteoutOf(bytes) : parseWhiteout(bytes)
+    const mark = markOf(entry.header, name)
     const skipped = mark.kind === 'reserved' || parts.some((part) => part.startsWith('.wh..wh.'))
     if (skipped) entry.inline()
     else if (mark.kind === 'none') await this.#addMember(entry, parts, name)
@@ -158,7 +158,7 @@ class Applier {
     this.#tree.put(place, { kind: 'whiteout' })
     this.#queue.structure({
       op: 'node',
-      path: Buffer.from(place.path, 'latin1'),
+      path: pathBytes(place.path),
       major: 0,
       minor: 0,
       ...metaOf(header),
@@ -182,7 +182,7 @@ class Applier {
   /** The folder that `parts` lead to; the folders missing on the way are implied. */
   #enter(parts: string[]): { dir: DirNode; path: string } {
     return this.#tree.enter(parts, (path, dir) => {
-      const bytes = Buffer.from(path, 'latin1')
+      const bytes = pathBytes(path)
       // There is a whiteout in its place.
       if (dir.fresh) this.#queue.structure({ op: 'remove', path: bytes })
       this.#queue.structure({ op: 'dir', path: bytes, ...IMPLIED_META })
@@ -191,7 +191,7 @@ class Applier {
 
   async #addDir(place: Place, header: TarHeader): Promise<void> {
     const existing = place.parent.children.get(place.name)
-    const path = Buffer.from(place.path, 'latin1')
+    const path = pathBytes(place.path)
     const fresh = existing?.kind === 'whiteout'
     let dir = existing?.kind === 'dir' ? existing : undefined
     if (dir === undefined) {
@@ -220,11 +220,11 @@ class Applier {
       return
     }
     this.#tree.put(place, target)
-    const path = Buffer.from(place.path, 'latin1')
+    const path = pathBytes(place.path)
     this.#queue.link({
       op: 'link',
       path,
-      target: Buffer.from(at.path === '' ? name : `${at.path}/${name}`, 'latin1'),
+      target: pathBytes(at.path === '' ? name : `${at.path}/${name}`),
     })
   }
 
@@ -254,7 +254,7 @@ class Applier {
     if (existing.kind === 'dir') this.#forgetLastMeta(place.path)
     // Whiteouts come and go in order with their like; all else may be in the making.
     if (existing.kind !== 'whiteout') await this.#queue.barrier()
-    this.#queue.structure({ op: 'remove', path: Buffer.from(place.path, 'latin1'), recursive: true })
+    this.#queue.structure({ op: 'remove', path: pathBytes(place.path), recursive: true })
   }
 
   #forgetLastMeta(path: string): void {
@@ -265,7 +265,7 @@ class Applier {
 
   async #addLeaf(place: Place, entry: TarEntry): Promise<void> {
     const { header } = entry
-    const path = Buffer.from(place.path, 'latin1')
+    const path = pathBytes(place.path)
     const meta = metaOf(header)
     const node = nodeOf(header)
     this.#tree.put(place, node)
@@ -299,8 +299,10 @@ function isWhiteoutDevice({ type, devMajor, devMinor }: TarHeader): boolean {
   return type === 'char' && devMajor === 0 && devMinor === 0
 }
 
-function whiteoutOf(name: Buffer): Whiteout {
-  return { kind: 'whiteout', name }
+function markOf(header: TarHeader, name: string): Whiteout {
+  const bytes = (): Buffer => Buffer.from(name, 'latin1')
+  if (isWhiteoutDevice(header)) return { kind: 'whiteout', name: bytes() }
+  return name.startsWith('.wh.') ? parseWhiteout(bytes()) : { kind: 'none' }
 }
 
 function nodeOf(header: TarHeader): LeafNode | Extract<Node, { kind: 'symlink' }> {
@@ -318,7 +320,7 @@ function nodeOf(header: TarHeader): LeafNode | Extract<Node, { kind: 'symlink' }
   return { kind: 'leaf', size: sparse?.realSize ?? size, hasBody: size > 0 && sparse === undefined, links: 0 }
 }
 
-function specialOp(entry: TarEntry, path: Buffer, meta: OpMeta): FileOp {
+function specialOp(entry: TarEntry, path: Bytes, meta: OpMeta): FileOp {
   const { type, linkname, devMajor, devMinor } = entry.header
   if (type === 'symlink') {
     if (linkname.length === 0) throw badTar('a symlink to nothing', placeOf(entry))

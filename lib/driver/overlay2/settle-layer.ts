@@ -2,11 +2,12 @@
  * A layer that is being settled: its folder on disk, what is noted of it, and what lies below. Everything that
  * changes the folder goes through here, so that the notes stay true and the folders' times can be put back.
  */
-import { binding, type FileOp, type OpMeta } from '../../native/binding.ts'
+import { binding, type Bytes, type FileOp, type OpMeta } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import { OPAQUE_VALUE, OPAQUE_XATTR } from '../../oci/whiteout.ts'
 import { components } from '../../tar/name.ts'
 import type { ApplyNotes } from './apply.ts'
+import { pathBytes } from './apply-tree.ts'
 import { type Found, splitLast, TreeLook } from './settle-look.ts'
 import type { MarkPrefix } from './upper.ts'
 
@@ -111,14 +112,14 @@ export class SettlingLayer {
     await this.changing(parent)
     const fresh = found?.kind === 'whiteout'
     if (fresh) await this.removeWhiteout(path)
-    await this.run([{ op: 'dir', path: Buffer.from(path, 'latin1'), ...DEFAULT_DIR }])
+    await this.run([{ op: 'dir', path: pathBytes(path), ...DEFAULT_DIR }])
     this.implied.set(path, { fresh })
     if (fresh) this.makeOpaque(path)
   }
 
   async removeWhiteout(path: string): Promise<void> {
     await this.changing(splitLast(path).parent)
-    await this.run([{ op: 'remove', path: Buffer.from(path, 'latin1') }])
+    await this.run([{ op: 'remove', path: pathBytes(path) }])
     this.whiteouts.delete(path)
   }
 
@@ -134,7 +135,7 @@ export class SettlingLayer {
     const ops: FileOp[] = []
     for (const path of this.opaque) {
       if ((await this.lowerAt(path))?.kind !== 'dir') continue
-      ops.push({ op: 'meta', path: Buffer.from(path, 'latin1'), xattrs })
+      ops.push({ op: 'meta', path: pathBytes(path), xattrs })
     }
     await this.run(ops)
   }
@@ -144,8 +145,7 @@ export class SettlingLayer {
     if (names.length === 0) return
     await this.changing(from)
     await this.changing(to)
-    const at = (dir: string, name: string): Buffer =>
-      Buffer.from(dir === '' ? name : `${dir}/${name}`, 'latin1')
+    const at = (dir: string, name: string): Bytes => pathBytes(dir === '' ? name : `${dir}/${name}`)
     await this.run(names.map((name) => ({ op: 'rename', path: at(from, name), dest: at(to, name) })))
     this.follow(from, to, new Set(names))
   }
@@ -173,7 +173,7 @@ export class SettlingLayer {
   /** Removes an empty folder and forgets it. */
   async removeDir(path: string): Promise<void> {
     await this.changing(splitLast(path).parent)
-    await this.run([{ op: 'remove', path: Buffer.from(path, 'latin1') }])
+    await this.run([{ op: 'remove', path: pathBytes(path) }])
     this.implied.delete(path)
     this.opaque.delete(path)
     this.#times.delete(path)
@@ -190,7 +190,7 @@ export class SettlingLayer {
 
   /** Gives a folder the metadata of an entry: it is implied no more. */
   async giveMeta(path: string, meta: OpMeta): Promise<void> {
-    await this.run([{ op: 'meta', path: Buffer.from(path, 'latin1'), ...meta }])
+    await this.run([{ op: 'meta', path: pathBytes(path), ...meta }])
     this.implied.delete(path)
     this.#times.set(path, { mtimeSec: meta.mtimeSec, mtimeNsec: meta.mtimeNsec })
   }
@@ -199,7 +199,7 @@ export class SettlingLayer {
   async restoreTimes(): Promise<void> {
     const ops = [...this.#times].map(([path, time]): FileOp => ({
       op: 'meta',
-      path: Buffer.from(path === '' ? '.' : path, 'latin1'),
+      path: pathBytes(path === '' ? '.' : path),
       ...time,
     }))
     await this.run(ops)

@@ -1,10 +1,11 @@
 /** Hard links to files that a layer's archive does not bring: the file is copied up, as the kernel would. */
 import { closeSync, constants, promises as fs } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { binding, type FileOp, type OpMeta, type Stat } from '../../native/binding.ts'
+import { binding, type Bytes, type FileOp, type OpMeta, type Stat } from '../../native/binding.ts'
 import { components } from '../../tar/name.ts'
 import { quoteName } from '../../tar/syntax.ts'
 import { isForeignXattr } from './apply-meta.ts'
+import { pathBytes } from './apply-tree.ts'
 import type { SettlingLayer } from './settle-layer.ts'
 import { type FullFound, lookAt, splitLast } from './settle-look.ts'
 
@@ -84,8 +85,8 @@ class Linker {
     await this.#layer.run([
       {
         op: 'link',
-        path: Buffer.from(path, 'latin1'),
-        target: Buffer.from(target, 'latin1'),
+        path: pathBytes(path),
+        target: pathBytes(target),
       },
     ])
   }
@@ -96,7 +97,7 @@ class Linker {
     if (source === undefined) return false
     try {
       await this.#layer.changing(splitLast(to).parent)
-      await this.#copyFrom(source, Buffer.from(to, 'latin1'))
+      await this.#copyFrom(source, pathBytes(to))
       return true
     } finally {
       closeSync(source.parentFd)
@@ -128,7 +129,7 @@ class Linker {
     }
   }
 
-  async #copyFrom(source: Source, path: Buffer): Promise<void> {
+  async #copyFrom(source: Source, path: Bytes): Promise<void> {
     const { stat, xattrs, target } = source
     const meta: OpMeta = {
       mode: stat.mode,
@@ -147,7 +148,7 @@ class Linker {
   }
 
   /** copyFile() takes copy_file_range(2) where it can; both ends are open already, so no name is followed. */
-  async #copyContent({ parentFd, name }: Source, path: Buffer): Promise<void> {
+  async #copyContent({ parentFd, name }: Source, path: Bytes): Promise<void> {
     const from = await binding.openInRoot(parentFd, name, OPEN_SOURCE, 0)
     try {
       const to = await binding.openInRoot(this.#layer.upper.root, path, OPEN_COPY, 0)
@@ -167,7 +168,7 @@ interface Source extends FullFound {
   readonly name: Buffer
 }
 
-function specialOp(path: Buffer, stat: Stat, target: Buffer | undefined, meta: OpMeta): FileOp {
+function specialOp(path: Bytes, stat: Stat, target: Buffer | undefined, meta: OpMeta): FileOp {
   if (target !== undefined) return { op: 'symlink', path, target, ...meta }
   return { op: 'node', path, major: stat.rdevMajor, minor: stat.rdevMinor, ...meta }
 }
@@ -175,5 +176,5 @@ function specialOp(path: Buffer, stat: Stat, target: Buffer | undefined, meta: O
 function noTarget(path: string, target: string): OverlaidError {
   const [name, leads] = [path, target].map((text) => quoteName(Buffer.from(text, 'latin1')))
   const text = `bad tar: the hard link ${name ?? ''} leads to ${leads ?? ''}, a file that neither this layer has nor one below`
-  return new OverlaidError('ERR_BAD_TAR', text, { path: Buffer.from(path, 'latin1').toString() })
+  return new OverlaidError('ERR_BAD_TAR', text, { path: pathBytes(path).toString() })
 }

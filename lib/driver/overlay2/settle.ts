@@ -15,6 +15,7 @@ import type { FileOp } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import type { ApplyNotes } from './apply.ts'
 import { isForeignXattr } from './apply-meta.ts'
+import { pathBytes } from './apply-tree.ts'
 import { DEFAULT_DIR, SettlingLayer } from './settle-layer.ts'
 import { settleLinks } from './settle-links.ts'
 import { parentsFirst, splitLast } from './settle-look.ts'
@@ -66,7 +67,7 @@ async function hideRoot(layer: SettlingLayer): Promise<void> {
 
 async function addWhiteout(layer: SettlingLayer, path: string): Promise<void> {
   await layer.changing('')
-  const at = Buffer.from(path, 'latin1')
+  const at = pathBytes(path)
   await layer.run([{ op: 'node', path: at, major: 0, minor: 0, ...DEFAULT_DIR, mode: S.S_IFCHR }])
   layer.whiteouts.add(path)
 }
@@ -93,7 +94,7 @@ async function giveImpliedMetadata(layer: SettlingLayer): Promise<void> {
 }
 
 async function impliedMeta(layer: SettlingLayer, path: string): Promise<FileOp> {
-  const at = Buffer.from(path === '' ? '.' : path, 'latin1')
+  const at = pathBytes(path === '' ? '.' : path)
   const lower = layer.implied.get(path)?.fresh === true ? undefined : await layer.lowerAt(path)
   if (lower?.kind !== 'dir') return { op: 'meta', path: at, ...DEFAULT_DIR }
   const { mode, uid, gid, mtimeSec, mtimeNsec } = lower.stat
