@@ -161,6 +161,8 @@ function helpTail({ notes, examples }: Verb): string {
 function createContext(host: Host, globals: GlobalOptions, flags: OutputFlags): Context {
   const out = createOutput(host, flags)
   const options = storeOptions(globals, host)
+  // resolve('') is the working directory: not what an unset variable in a script means.
+  if (globals.root === '') throw usageError('--root is empty')
   const root = resolve(globals.root ?? envOf(host, 'OVERLAID_ROOT') ?? DEFAULT_ROOT)
   return {
     host,

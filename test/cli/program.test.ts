@@ -70,6 +70,7 @@ describe('wrong usage', () => {
     [['save', '--format', 'zip', 'a'], 'Allowed choices are docker, oci'],
     [['--durability', 'some', 'images'], 'Allowed choices are full, none'],
     [['diff', '-o', 'f', 'c'], '-o is for --tar'],
+    [['--root', '', 'images'], '--root is empty'],
     [[], 'a verb is missing'],
   ])('%j exits 2, with --json as one object', async (argv, complaint) => {
     const plain = await run(argv)

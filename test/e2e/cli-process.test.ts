@@ -1,6 +1,16 @@
 /** The built command as a process: exit statuses, privileges, signals, closed pipes, terminals. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { missing } from '../helpers/gates.ts'
@@ -23,6 +33,12 @@ const onTerminal = (command: string): { status: number | null; stdout: string } 
 
 const quoted = (...argv: string[]): string =>
   [process.execPath, COMMAND, ...argv].map((arg) => `'${arg}'`).join(' ')
+
+/** The kernel functions that the threads of a process sleep in. */
+function waitingIn(pid: number | undefined): string[] {
+  const tasks = `/proc/${String(pid)}/task`
+  return readdirSync(tasks).map((thread) => readFileSync(join(tasks, thread, 'wchan'), 'utf8'))
+}
 
 describe.skipIf(missing('canMount', 'hasBinding'))('the command', () => {
   let fs: LoopFileSystem
@@ -191,6 +207,20 @@ describe.skipIf(missing('canMount', 'hasBinding'))('the command', () => {
       expect(await json(other, 'images')).toEqual([])
     })
   })
+
+  it.each([['load'], ['import', 'a:1']])(
+    'is not kept by a fifo that nobody writes to: %s',
+    async (...argv) => {
+      const fifo = join(fs.dir, `fifo-${argv[0] ?? ''}`)
+      execFileSync('mkfifo', [fifo])
+      const child = start(root, [...argv, '-i', fifo])
+      const killed = once(child, 'exit')
+      await vi.waitFor(() => expect(waitingIn(child.pid)).toContain('wait_for_partner'), 20_000)
+      child.kill('SIGINT')
+      const [status, signal] = (await killed) as [number | null, string | null]
+      expect([130, 'SIGINT']).toContain(status ?? signal)
+    },
+  )
 
   describe('on a terminal', () => {
     it('refuses to read or write an archive', () => {
