@@ -8,7 +8,7 @@ import { missing } from '../helpers/gates.ts'
 import { collect, streamOf } from '../helpers/image.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
-import { listed } from '../suites/driver-suite.ts'
+import { listed } from '../suites/driver-case.ts'
 
 /** Layers in the longest image that still mounts by itself; its containers need two more below their own. */
 const DEPTH = 500

@@ -32,7 +32,7 @@ import {
   tree,
   whiteoutAt,
 } from '../helpers/tree.ts'
-import { listed } from '../suites/driver-suite.ts'
+import { listed } from '../suites/driver-case.ts'
 
 const BASE = 'a'.repeat(64)
 const TOP = 'b'.repeat(64)

@@ -27,7 +27,7 @@ import { missing } from '../helpers/gates.ts'
 import { collect } from '../helpers/image.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { charAt, dirAt, fileAt, fifoAt, hardlinkAt, symlinkAt, tree } from '../helpers/tree.ts'
-import { listed } from '../suites/driver-suite.ts'
+import { listed } from '../suites/driver-case.ts'
 
 const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex')
 
