@@ -75,7 +75,7 @@ async function* readAhead(records: AsyncIterable<SplitRecord>, bodies: Bodies): 
     while (queue.length > 0) yield await (queue.shift() as Piece | Promise<Piece>)
   } finally {
     // What was started is waited for, so that no file is open after the caller gave up.
-    await Promise.allSettled(queue)
+    await Promise.allSettled(queue.map((piece) => Promise.resolve(piece)))
   }
 }
 

@@ -38,11 +38,11 @@ export class ChunkQueue {
     while (this.#available < count && !this.#ended) {
       signal?.throwIfAborted()
       await beforeRead()
-      const { done, value } = await abortable(this.#next ?? this.#source.next(), signal)
-      this.#ended = done === true
+      const result = await abortable(this.#next ?? this.#source.next(), signal)
+      this.#ended = result.done === true
       // One read ahead, so that the source works while we do.
       this.#next = this.#ended ? undefined : this.#readAhead()
-      if (!this.#ended && value.length > 0) this.#push(value)
+      if (result.done !== true && result.value.length > 0) this.#push(result.value)
     }
     return this.#available >= count
   }

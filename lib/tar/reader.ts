@@ -156,7 +156,7 @@ class TarReader {
     const header = located({ offset, entry: raw.name }, () => mergeHeader(raw, extensions))
     const place: Place = { offset, entry: header.name }
     this.#countMember(header, place)
-    const sparse = await this.#sparse(block, raw, header, extensions.pax ?? new Map(), place)
+    const sparse = await this.#sparse(block, raw, header, extensions.pax ?? new Map<string, Buffer>(), place)
     const member = new Member(this.#input, this.#observer, sparse ?? header, offset)
     if (sparse !== undefined) member.inline()
     this.#last = member

@@ -99,5 +99,5 @@ export class LayerLab implements Disposable {
 }
 
 function bytesOf(layer: LayerSpec): Buffer {
-  return Buffer.isBuffer(layer) ? layer : rawTar(layer as readonly TarSpec[])
+  return Buffer.isBuffer(layer) ? layer : rawTar(layer)
 }

@@ -181,7 +181,7 @@ describe.skipIf(missing('hasGo'))("against Go's archive/tar", () => {
     const name = fc.array(part, { minLength: 1, maxLength: 6 }).map((parts) => Buffer.from(parts.join('/')))
     const member = fc.record({
       name,
-      type: fc.constantFrom('file', 'dir', 'symlink', 'hardlink', 'char') as fc.Arbitrary<TarMember['type']>,
+      type: fc.constantFrom('file', 'dir', 'symlink', 'hardlink', 'char'),
       mode: fc.integer({ min: 0, max: 0o7777 }),
       uid: fc.integer({ min: 0, max: 2 ** 32 - 2 }),
       gid: fc.integer({ min: 0, max: 3_000_000 }),
