@@ -26,6 +26,7 @@ export function keepingCases(suite: DriverSuite): void {
       }
       expect(await read('usr/bin/b')).toBe('upper')
       expect(await read('./usr/bin/b')).toBe('upper')
+      expect(await read('missing/../usr/bin/b')).toBe('upper')
       expect(await read('bin/b')).toBe('upper')
       expect(await read('/usr/bin/a')).toBe('lower')
     })

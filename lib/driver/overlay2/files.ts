@@ -3,6 +3,7 @@ import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
+import { cleanName } from '../../tar/name.ts'
 import type { DetachedMount, FileGetter } from '../driver.ts'
 import { folderOf } from './layout.ts'
 import { readLower } from './links.ts'
@@ -33,10 +34,12 @@ export class LayerFiles implements FileGetter {
   }
 
   async open(name: Uint8Array): Promise<number> {
-    const own = await this.#openIn(this.#diff, name)
+    // As it was unpacked: `missing/../file` is `file`, which openat2 would not find.
+    const path = cleanName(Buffer.from(name))
+    const own = await this.#openIn(this.#diff, path)
     if (own !== undefined) return own
     const view = await this.#mountView()
-    const found = view === undefined ? undefined : await this.#openIn(view.fd, name)
+    const found = view === undefined ? undefined : await this.#openIn(view.fd, path)
     if (found !== undefined) return found
     const text = Buffer.from(name).toString()
     throw new OverlaidError('ERR_DAMAGED', `layer ${this.#id} has no file ${JSON.stringify(text)} any more`, {
