@@ -14,7 +14,7 @@ import { type ContainerEntry, mountStateOf } from './container-entry.ts'
 import type { StoreContext } from './context.ts'
 import type { Image } from './image-store.ts'
 import { readLayer } from './layer-db.ts'
-import { withLayers } from './reading-lease.ts'
+import { withImages } from './reading-lease.ts'
 
 export interface ExportOptions {
   readonly signal?: AbortSignal
@@ -23,13 +23,14 @@ export interface ExportOptions {
 /** An image's content. */
 export async function* exportImage(
   store: StoreContext,
-  { chainIDs, id }: Image,
+  image: Image,
   options: ExportOptions,
 ): AsyncGenerator<Buffer> {
+  const { chainIDs, id } = image
   const top = chainIDs.at(-1)
   if (top === undefined)
     throw new OverlaidError('ERR_INVALID_ARGUMENT', `image ${id} has no layers to export`)
-  yield* withLayers(store, [top], async function* () {
+  yield* withImages(store, [image], async function* () {
     const { cacheID } = await readLayer(store.paths, top)
     const view = await store.driver.open(cacheID, { readOnly: true })
     yield* packAndClose(view.fd, options)

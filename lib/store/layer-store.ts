@@ -3,6 +3,7 @@ import { OverlaidError } from '../errors.ts'
 import { type CacheID, type ChainID, type DiffID, hexOf } from '../oci/digest.ts'
 import { idPrefixOf } from '../oci/reference.ts'
 import type { StoreContext } from './context.ts'
+import { withLayer } from './reading-lease.ts'
 import { type LayerRecord, listChainIDs, readLayer } from './layer-db.ts'
 import { layerTar } from './layer-tar.ts'
 import { type LayerUse, layerUse } from './use.ts'
@@ -47,7 +48,8 @@ export class Layers {
   /** The layer's tar as it was loaded, byte for byte. @throws ERR_DIGEST_MISMATCH at the end when it is not. */
   async *tar(chainID: string, options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Buffer> {
     this.#store.expectOpen()
-    yield* layerTar(this.#store, await this.#find(chainID), options)
+    const layer = await this.#find(chainID)
+    yield* withLayer(this.#store, layer.chainID, () => layerTar(this.#store, layer, options))
   }
 
   async #find(text: string): Promise<LayerRecord> {

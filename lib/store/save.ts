@@ -7,7 +7,7 @@ import type { Image, SaveOptions } from './image-store.ts'
 import { type LayerRecord, readLayer } from './layer-db.ts'
 import { layerTar, layerTarSize } from './layer-tar.ts'
 import { formatReference, parseReference } from '../oci/reference.ts'
-import { withLayers } from './reading-lease.ts'
+import { withImages } from './reading-lease.ts'
 import { readReferences } from './references.ts'
 import { writeArchive } from '../transfer/write.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -19,8 +19,8 @@ export async function* saveImages(
   options: SaveOptions,
 ): AsyncGenerator<Buffer> {
   const asked = await findAsked(store, refs)
-  const tops = asked.flatMap(({ image }) => image.chainIDs.slice(-1))
-  yield* withLayers(store, tops, async function* () {
+  const found = asked.map(({ image }) => image)
+  yield* withImages(store, found, async function* () {
     const images: ExportImage[] = []
     for (const { image, names } of asked) images.push(await exportable(store, image, names, options))
     yield* writeArchive(images, { format: options.format ?? 'docker' })

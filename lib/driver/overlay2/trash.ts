@@ -34,9 +34,21 @@ export async function emptyTrash(home: string): Promise<number> {
   return freed
 }
 
-/** Deletes a tree; one that is gone already is fine. */
+/**
+ * Deletes a tree; one that is gone already is fine, and one that another process is deleting is left to that: two at
+ * one tree would pull its folders from under each other. The lock is flock(2)'s, so it ends with its process.
+ */
 export async function deleteTree(path: string): Promise<void> {
-  // Relative to its folder: removeTree enters no other mount, and on the way here there may be some.
+  const tree = openFolder(path)
+  try {
+    if (tree === undefined || (await binding.flock(tree.fd, 'write'))) await removeEntry(path)
+  } finally {
+    tree?.close()
+  }
+}
+
+/** Relative to its folder: removeTree enters no other mount, and on the way here there may be some. */
+async function removeEntry(path: string): Promise<void> {
   const folder = openFolder(dirname(path))
   if (folder === undefined) return
   try {
