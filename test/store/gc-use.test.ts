@@ -11,7 +11,7 @@ import { startChild } from '../helpers/child.ts'
 import { newPatient, type Patient } from '../helpers/damage.ts'
 import { missing } from '../helpers/gates.ts'
 import { mountsBelow, watchLeaks } from '../helpers/mounts.ts'
-import { archiveOf, newStore, nginxImage, storeFolders } from '../helpers/store.ts'
+import { archiveOf, newStore, nginxImage, openStore, storeFolders } from '../helpers/store.ts'
 
 watchLeaks(() => storeFolders.slice(-1))
 
@@ -233,6 +233,14 @@ describe.skipIf(missing('canMount', 'hasBinding'))('check and gc on large and od
     const waiting = patient.store.check()
     holder.stdin.end()
     expect(await waiting).toEqual(CLEAN)
+  })
+
+  it('empty one trash together', async () => {
+    const patient = await newPatient()
+    for (let i = 0; i < 300; i++) put(join(patient.home, 'trash/one', String(i % 20), 'deep', String(i)), 'x')
+    await using other = await openStore(patient.root)
+    await Promise.all([patient.store.gc(), other.gc(), patient.store.gc(), other.gc()])
+    expect(await patient.store.check()).toEqual(CLEAN)
   })
 
   it('read what a real dockerd wrote and left', async () => {
