@@ -72,6 +72,11 @@ export interface StagedLayer extends AsyncDisposable {
   settle(parent: string | undefined): Promise<number>
   /** settle(), then makes it `id`. Short when settled before: renames and small files only. */
   commit(id: string, parent: string | undefined): Promise<void>
+  /**
+   * As commit(), in the place of what `id` has, which goes to the trash, or had: layers on top of it find this one.
+   * Whoever looks finds the one or the other, whole. Nothing of it may be mounted.
+   */
+  replace(id: string, parent: string | undefined): Promise<void>
   /** Removes the staging folder when it was not committed. Idempotent. */
   discard(): Promise<void>
 }

@@ -3,17 +3,17 @@
  * gone, or that check found changed and marked. A mark is a file `overlaid/damaged/<chainID hex>` with the reason; it
  * changes nothing else, so that a damaged layer stays as usable as it is until a good one is there.
  */
-import { readFile, rm, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { mkdirDurable, writeFileAtomic } from '../fs/atomic.ts'
-import { type CacheID, type ChainID, hexOf, isDigest } from '../oci/digest.ts'
+import { type ChainID, hexOf, isDigest } from '../oci/digest.ts'
 import { listFolder, removeFile } from './claim.ts'
 import { findMount } from './container-db.ts'
 import type { StoreContext } from './context.ts'
 import { layerOfSubject, listSubjects, readHolds } from './hold.ts'
 import { findLayer, type LayerRecord } from './layer-db.ts'
-import { layerDir, MODES, type StorePaths } from './paths.ts'
+import { MODES, type StorePaths } from './paths.ts'
 
 /** Where the mark of a layer is, or would be. */
 export function markFile(paths: StorePaths, chainID: ChainID): string {
@@ -92,25 +92,8 @@ async function readParent(path: string): Promise<string | undefined> {
   }
 }
 
-/**
- * Takes away what there is of a layer that is not good, for another to take its place. The caller holds the store lock.
- * @returns whether there was anything: then children may name what is gone
- * @throws ERR_IN_USE while it is below something that is mounted, which would lose its files
- */
-export async function clearLayer(store: StoreContext, chainID: ChainID, cacheID: CacheID): Promise<boolean> {
-  const { paths, driver } = store
-  const isMade = await driver.exists(cacheID)
-  if (isMade) await refuseWhileMounted(store, chainID)
-  const dir = layerDir(paths, chainID)
-  const isRecorded = (await listFolder(dir)).length > 0
-  // The record goes first: a record without its folder would be damage again, a folder alone is rubbish.
-  await rm(dir, { recursive: true, force: true })
-  await driver.remove(cacheID)
-  await removeMark(paths, chainID)
-  return isMade || isRecorded
-}
-
-async function refuseWhileMounted(store: StoreContext, chainID: ChainID): Promise<void> {
+/** @throws ERR_IN_USE while the layer is below something that is mounted */
+export async function refuseWhileMounted(store: StoreContext, chainID: ChainID): Promise<void> {
   for (const subject of await listSubjects(store.paths)) {
     if (!(await readHolds(store.paths, subject)).some((hold) => hold.live)) continue
     const top = layerOfSubject(subject) ?? (await findMount(store.paths, subject))?.parent

@@ -143,7 +143,7 @@ export async function publishRecord(
 ): Promise<void> {
   const set = join(paths.layerTmp, `write-set-${randomBytes(8).toString('hex')}`)
   try {
-    await moveFolder(prepared, set, durability)
+    await movePrepared(prepared, set, durability)
     failpoint('layer.commit.before-driver')
     await commitFolder()
     failpoint('layer.commit.before-record')
@@ -155,8 +155,8 @@ export async function publishRecord(
   }
 }
 
-/** Renames; copies where the driver's home is another file system than layerdb. */
-async function moveFolder(from: string, to: string, durability: Durability): Promise<void> {
+/** Moves a prepared record beside the others: copies where the driver's home is another file system than layerdb. */
+export async function movePrepared(from: string, to: string, durability: Durability): Promise<void> {
   try {
     await rename(from, to)
   } catch (error) {

@@ -11,9 +11,9 @@ import { chainID } from '../oci/chain-id.ts'
 import type { CacheID, ChainID, DiffID } from '../oci/digest.ts'
 import type { TarLimits } from '../tar/entry.ts'
 import type { StoreContext } from './context.ts'
-import { clearLayer, findGoodLayer, findReadable } from './damaged.ts'
+import { findGoodLayer, findReadable } from './damaged.ts'
 import { type LayerRecord, prepareRecord, publishRecord, readLayer } from './layer-db.ts'
-import { mendLinks } from './scan.ts'
+import { isRecorded, replaceLayer } from './replace.ts'
 import { discardQuietly, type UnpackedLayer, unpackLayer } from './unpack.ts'
 
 /** More than four gain nothing: a layer's chain of decompression, hashing and writing is bound to one processor. */
@@ -62,10 +62,13 @@ export async function registerLayers(
     return unpackLayer(store, open(signal), { what, expected: diffID, signal, ...limits })
   }
   let failure: { readonly error: unknown } | undefined
+  const lost = layers.filter(({ isStoodOn }) => isStoodOn)
   for (const layer of layers) {
     const unpacking = limit(() => unpack(layer))
     const parent = layer.parent === undefined ? undefined : registered.get(layer.parent)
-    const done = commitInOrder(store, layer, unpacking, parent, added, signal)
+    // What is between them may be there already, and cannot be looked at until these are.
+    const below = lost.flatMap(({ chainID }) => registered.get(chainID) ?? [])
+    const done = commitInOrder(store, layer, unpacking, { parent, below }, added, signal)
     registered.set(layer.chainID, done)
     done.then(
       () => options.onDone?.(layer),
@@ -84,15 +87,19 @@ async function commitInOrder(
   store: StoreContext,
   layer: WantedLayer,
   unpacking: Promise<UnpackedLayer>,
-  parent: Promise<LayerRecord> | undefined,
+  {
+    parent,
+    below,
+  }: { readonly parent: Promise<LayerRecord> | undefined; readonly below: readonly Promise<unknown>[] },
   added: Set<ChainID>,
   signal: AbortSignal,
 ): Promise<LayerRecord> {
   const unpacked = await unpacking
   try {
-    const below = parent === undefined ? await recordOf(store, layer.parent) : await parent
+    await Promise.all(below)
+    const under = parent === undefined ? await recordOf(store, layer.parent) : await parent
     signal.throwIfAborted()
-    const { record, isNew } = await commitLayer(store, unpacked, below, { ...layer, signal })
+    const { record, isNew } = await commitLayer(store, unpacked, under, { ...layer, signal })
     if (isNew) added.add(record.chainID)
     return record
   } catch (error) {
@@ -133,10 +140,9 @@ export async function commitLayer(
   const commit = async () => {
     const existing = await findGoodLayer(store, id)
     if (existing !== undefined) return existing
-    isReplaced = await clearLayer(store, id, cacheID)
-    await publish(store, record, prepared, () => staged.commit(cacheID, parent?.cacheID))
-    // Its name in the driver's links is another one now.
-    if (isReplaced || isStoodOn) await mendLinks(store)
+    isReplaced = isStoodOn || (await isRecorded(store, id))
+    if (isReplaced) await replaceLayer(store, record, prepared, staged, parent?.cacheID)
+    else await publish(store, record, prepared, () => staged.commit(cacheID, parent?.cacheID))
     return record
   }
   const committed = await store.locked(commit, signal === undefined ? {} : { signal })

@@ -8,7 +8,9 @@ import { checkLayers } from './check-layers.ts'
 import { checkOwn } from './check-own.ts'
 import type { StoreContext } from './context.ts'
 import { type Inventory, takeInventory } from './inventory.ts'
+import type { LayerRecord } from './layer-db.ts'
 import { withReadLock } from './lock.ts'
+import { layerDir } from './paths.ts'
 import { reach } from './reach.ts'
 
 export interface Scan {
@@ -16,9 +18,12 @@ export interface Scan {
   readonly findings: readonly Finding[]
 }
 
-/** Looks. What it finds can be acted on only when the caller holds the store lock. */
-export async function scan(store: StoreContext): Promise<Scan> {
-  const inventory = await takeInventory(store)
+/**
+ * Looks. What it finds can be acted on only when the caller holds the store lock.
+ * @param planned - a layer whose folder is there and whose record is about to be: it is seen as if it were
+ */
+export async function scan(store: StoreContext, planned?: LayerRecord): Promise<Scan> {
+  const inventory = withPlanned(store, await takeInventory(store), planned)
   const needed = await reach(inventory, store.driver)
   const findings = [
     ...(await checkLayers(store, inventory, needed)),
@@ -28,6 +33,22 @@ export async function scan(store: StoreContext): Promise<Scan> {
     ...(await checkOwn(store, inventory, needed)),
   ]
   return { inventory, findings }
+}
+
+function withPlanned(
+  { paths }: StoreContext,
+  inventory: Inventory,
+  planned: LayerRecord | undefined,
+): Inventory {
+  if (planned === undefined) return inventory
+  const { chainID, size, parent } = planned
+  const state = {
+    ...planned,
+    dir: layerDir(paths, chainID),
+    hasParent: parent !== undefined,
+    size: String(size),
+  }
+  return { ...inventory, layers: new Map([...inventory.layers, [chainID, state]]) }
 }
 
 /**
@@ -56,7 +77,7 @@ const LINKS: ReadonlySet<ProblemKind> = new Set([
 ])
 
 /** Makes the driver's account of what stands on what that of the records. The caller holds the store lock. */
-export async function mendLinks(store: StoreContext): Promise<void> {
-  const { findings } = await scan(store)
+export async function mendLinks(store: StoreContext, planned?: LayerRecord): Promise<void> {
+  const { findings } = await scan(store, planned)
   for (const { kind, mend } of findings) if (LINKS.has(kind)) await mend?.()
 }

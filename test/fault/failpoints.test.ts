@@ -2,7 +2,7 @@
  * Every failpoint, reached by the workload in a child that fails or dies there: the store is sound after, and the
  * next pass of the same workload goes through.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -46,8 +46,12 @@ describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr'))('a failpoint
   afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
   /** Runs the workload on a copy in a child with `setting`; returns the copy and how the child ended. */
-  async function interrupt(setting: string): Promise<{ root: string; end: number | string; error: string }> {
-    const root = copyStore(made.base, join(scratch, setting))
+  async function interrupt(
+    setting: string,
+    prepare: (root: string) => Promise<void> = () => Promise.resolve(),
+  ): Promise<{ root: string; end: number | string; error: string }> {
+    const root = copyStore(made.base, join(mkdtempSync(join(scratch, 'store-')), 'root'))
+    await prepare(root)
     await using child = startChild(
       `const { workload } = await import(file)
        const store = await Store.open(root)
@@ -73,16 +77,65 @@ describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr'))('a failpoint
     rmSync(root, { recursive: true })
   }
 
-  it.each(failpoints())('%s, killed at, leaves the store sound', async (name) => {
+  const names = failpoints()
+  const replacing = names.filter((name) => name.startsWith('layer.replace.'))
+  const others = names.filter((name) => !replacing.includes(name))
+
+  it.each(others)('%s, killed at, leaves the store sound', async (name) => {
     const { root, end, error } = await interrupt(`${name}=kill`)
     expect(end, error).toBe('SIGKILL')
     await expectRecovered(root)
   })
 
-  it.each(failpoints())('%s, failed at, leaves the store sound', async (name) => {
+  it.each(others)('%s, failed at, leaves the store sound', async (name) => {
     const { root, end, error } = await interrupt(`${name}=throw`)
     expect(error).toContain(`failpoint ${name}`)
     expect(end).not.toBe(0)
     await expectRecovered(root)
   })
+
+  const replacements = replacing.flatMap((name) =>
+    Object.keys(DAMAGE).flatMap((damage) => [
+      { setting: `${name}=kill`, damage },
+      { setting: `${name}=throw`, damage },
+    ]),
+  )
+
+  it.each(replacements)(
+    '$setting: a load that was replacing a layer whose $damage is done by the next',
+    async ({ setting, damage }) => {
+      const { root, end } = await interrupt(setting, (copy) => damageBase(copy, DAMAGE[damage]))
+      expect(end).not.toBe(0)
+      await using store = await Store.open(root)
+      // Nothing of what is left is rubbish: what stands on the layer still needs it.
+      await store.gc()
+      await store.images.loadAll(made.archive)
+      await store.close()
+      await expectSound(root)
+      rmSync(root, { recursive: true })
+    },
+  )
 })
+
+/** What is done to the layer below everything. */
+const DAMAGE: Readonly<Record<string, (folder: string, record: string) => void>> = {
+  'file was changed': (folder) => writeFileSync(join(folder, 'diff/etc/motd'), 'changed'),
+  'folder is gone': (folder) => rmSync(folder, { recursive: true }),
+  'record is gone': (_, record) => rmSync(record, { recursive: true }),
+  'cache-id is empty': (_, record) => truncateSync(join(record, 'cache-id')),
+}
+
+/** Damages the layer and lets check mark it, if it is to be marked: the next load of the archive is to replace it. */
+async function damageBase(
+  root: string,
+  damage: ((folder: string, record: string) => void) | undefined,
+): Promise<void> {
+  await using store = await Store.open(root)
+  const base = (await store.layers.list()).find(({ parent }) => parent === undefined)
+  const hex = base?.chainID.slice('sha256:'.length) ?? ''
+  damage?.(join(root, 'overlay2', base?.cacheID ?? ''), join(root, 'image/overlay2/layerdb/sha256', hex))
+  const { problems } = await store.check({ deep: true })
+  expect(problems.length).toBeGreaterThan(0)
+  const marked = problems.filter(({ kind }) => kind === 'changed-layer')
+  if (marked.length > 0) await store.check({ deep: true, repair: true })
+}

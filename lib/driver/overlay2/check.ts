@@ -14,7 +14,7 @@ import { mkdirDurable, TEMP_PREFIX, writeFileAtomic } from '../../fs/atomic.ts'
 import type { DriverProblem } from '../driver.ts'
 import type { Home } from './home.ts'
 import { folderOf, formatLower, isLinkName, type LayerFolder, LINK_DIR, linkTarget, MODES } from './layout.ts'
-import { findIDOfLink, layerExists, newLinkName, readText } from './links.ts'
+import { findIDOfLink, layerExists, nameInLinks, newLinkName, readText } from './links.ts'
 import { isMountPoint } from './mounts.ts'
 import { isAbandoned, listStaging, withAbandoned } from './staging-folder.ts'
 import { isAbandonedProbe, PROBE_PREFIX, removeAbandonedProbe } from './probe-folder.ts'
@@ -74,20 +74,16 @@ async function linkNames(
   }
   const lost = ids.filter((id) => referenced.has(id) && !names.has(id))
   for (const id of lost) {
-    names.set(id, (await nameInLinks(home, id)) ?? (await nameInChild(home, id, referenced)) ?? newLinkName())
+    names.set(
+      id,
+      (await nameInLinks(home.path, id)) ?? (await nameInChild(home, id, referenced)) ?? newLinkName(),
+    )
   }
   return names
 }
 
 function ignoreDirectory(error: unknown): undefined {
   if (!hasCode(error, 'EISDIR', 'ENOTDIR')) throw error
-  return undefined
-}
-
-async function nameInLinks(home: Home, id: string): Promise<string | undefined> {
-  for (const name of await namesIn(join(home.path, LINK_DIR))) {
-    if (isLinkName(name) && (await findIDOfLink(home.path, name)) === id) return name
-  }
   return undefined
 }
 

@@ -1,6 +1,6 @@
 /** The chain of a layer: its `link`, its `lower`, and the short names in l/ that they go by. */
 import { randomBytes } from 'node:crypto'
-import { lstat, readFile, readlink, symlink } from 'node:fs/promises'
+import { lstat, readdir, readFile, readlink, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import {
@@ -68,6 +68,14 @@ export async function findIDOfLink(home: string, name: string): Promise<string |
     if (hasCode(error, 'ENOENT', 'EINVAL')) return undefined
     throw error
   }
+}
+
+/** The name in l/ that points to `id`, whose own `link` may be lost; the folder may be too. */
+export async function nameInLinks(home: string, id: string): Promise<string | undefined> {
+  for (const name of await readdir(join(home, LINK_DIR))) {
+    if (isLinkName(name) && (await findIDOfLink(home, name)) === id) return name
+  }
+  return undefined
 }
 
 /** Makes `l/<name>` for `id`. @throws EEXIST where another layer has the name */

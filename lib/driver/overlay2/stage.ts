@@ -15,13 +15,22 @@ import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { fsyncDir, mkdirDurable, writeFileAtomic, writeNew } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
-import { binding } from '../../native/binding.ts'
+import { AT_FDCWD, binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
+import { RENAME } from '../../native/flags.ts'
 import type { ApplyOptions, StagedLayer } from '../driver.ts'
 import { type ApplyNotes, applyLayer } from './apply.ts'
 import { type Home, XATTR_PREFIX } from './home.ts'
 import { folderOf, formatLower, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
-import { existingFolder, layerExists, makeLink, newLinkName, readLink, readLower } from './links.ts'
+import {
+  existingFolder,
+  layerExists,
+  makeLink,
+  nameInLinks,
+  newLinkName,
+  readLink,
+  readLower,
+} from './links.ts'
 import { MAX_LOWERS } from './options.ts'
 import { settleLayer } from './settle.ts'
 import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
@@ -91,6 +100,33 @@ export class Staged implements StagedLayer {
     const link = newLinkName()
     await this.#writeMetadata(link, below)
     await this.#publish(id, link, target)
+    await this.#finish()
+  }
+
+  async replace(id: string, parent: string | undefined): Promise<void> {
+    const { path: home } = this.#home
+    const target = folderOf(home, id)
+    const below = parent === undefined ? undefined : await existingFolder(home, parent)
+    await this.settle(parent)
+    const link = await nameInLinks(home, id)
+    await this.#writeMetadata(link ?? newLinkName(), below)
+    // What was built on the old one is built on this.
+    await markCommitted(this.layer, this.#home)
+    if (!(await layerExists(home, id))) return this.#publishAs(id, link, target)
+    if (link === undefined) await makeLink(home, await readLink(this.layer), id)
+    await binding.renameat2(AT_FDCWD, this.layer.dir, AT_FDCWD, target.dir, RENAME.RENAME_EXCHANGE)
+    await fsyncDir(home, this.#home)
+    await moveToTrash(home, this.layer.dir)
+    await this.#finish()
+  }
+
+  /** Into a place that is free, under a name of l/ that may be there already. */
+  async #publishAs(id: string, link: string | undefined, target: LayerFolder): Promise<void> {
+    if (link === undefined) await this.#publish(id, await readLink(this.layer), target)
+    else {
+      await renameInto(this.layer.dir, target.dir, id)
+      await fsyncDir(this.#home.path, this.#home)
+    }
     await this.#finish()
   }
 
