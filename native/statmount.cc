@@ -74,7 +74,7 @@ MountRecord ToRecord(const sys::Statmount& mount) {
 
 Result<MountRecord> StatMount(uint64_t id) {
   const sys::MntIdReq request{.size = 24, .spare = 0, .mnt_id = id, .param = kMaskAll};
-  for (size_t size = 16 * 1024; size <= size_t{16} * 1024 * 1024; size *= 2) {
+  for (size_t size = size_t{16} * 1024; size <= size_t{16} * 1024 * 1024; size *= 2) {
     auto buffer = std::make_unique<uint64_t[]>(size / sizeof(uint64_t));
     if (syscall(sys::kStatmount, &request, buffer.get(), size, 0) == 0) {
       return ToRecord(*reinterpret_cast<sys::Statmount*>(buffer.get()));

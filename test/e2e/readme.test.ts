@@ -1,6 +1,6 @@
 /** What the README shows, run as it stands there: whoever copies it gets what it says. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import ts from 'typescript'
@@ -36,7 +36,8 @@ describe.skipIf(missing('canMount', 'hasRunc', 'hasAptGet'))('the README', () =>
 
   beforeAll(async () => {
     mkdirSync(join(scratch, 'bin'))
-    symlinkSync(COMMAND, join(scratch, 'bin/overlaid'))
+    const shim = `#!/bin/sh\nexec ${process.execPath} ${COMMAND} "$@"\n`
+    writeFileSync(join(scratch, 'bin/overlaid'), shim, { mode: 0o755 })
     archive = (await demoImages()).find(({ file }) => file.includes('python'))?.file ?? ''
     sh(`overlaid load -i ${archive}; overlaid create --name web python:demo`)
   }, 300_000)

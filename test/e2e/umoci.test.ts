@@ -73,7 +73,7 @@ describe.skipIf(missing('canMount', 'hasUmoci', 'hasSkopeo', 'hasMmdebstrap'))('
     const ours = await mergedView(dir, file, DEBIAN_NAME)
     const umoci = await umociView(dir, join(dir, 'layout'), 'test')
     expect(ours.length).toBeGreaterThan(6500)
-    expect(differences(ours, umoci)).toEqual([])
+    expect(differences(ours.map(withoutEmptyXattr), umoci)).toEqual([])
   })
 })
 
@@ -101,3 +101,11 @@ describe.skipIf(missing('canMount', 'hasUmoci')).each([
     expect(differences(ours, umoci, ignoredIn(testCase))).toEqual([])
   })
 })
+
+/**
+ * umoci reads with Go's archive/tar, which takes a PAX record without a value for a deleted one. The image
+ * specification (layer.md, "File Attributes") lists "Extended Attributes" among what a layer carries, empty or not.
+ */
+function withoutEmptyXattr(line: string): string {
+  return line.replace(' user.empty=', '')
+}
