@@ -136,6 +136,13 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr')
       await check([below, [whiteout('d/e/f'), whiteout('d/e'), whiteout('d')]], [fileAt('k', 'k')])
     })
 
+    it('deletes what a symlink leads to, though nothing but a mark is to be in it', async () => {
+      const below = [dir('c'), file('c/old'), dir('b'), symlink('b/a', '../c')]
+      const nodes = [dirAt('b'), symlinkAt('b/a', '../c', { mode: 0o777 })]
+      await check([below, [whiteout('c'), opaque('b/a')]], nodes)
+      await check([below, [opaque('b/a'), whiteout('c')]], nodes)
+    })
+
     it('makes a folder opaque, given or implied, wherever the mark stands', async () => {
       const below = [dir('d', { mode: 0o700, mtime: 7 }), file('d/old'), dir('d/sub'), file('d/sub/old')]
       await check([below, [dir('d'), opaque('d'), file('d/new')]], [dirAt('d'), fileAt('d/new', 'd/new')])

@@ -7,7 +7,8 @@
  * 2. An implied folder over a symlink below follows the link, inside the root; one that the archive gives hides it.
  * 3. A hard link to a file below copies the file up.
  * 4. A whiteout where there is no folder below to hide anything in is removed: overlayfs hides whiteouts in merged
- *    folders only, elsewhere they would be listed. A folder that is implied by such whiteouts alone goes with them.
+ *    folders only, elsewhere they would be listed. A folder that is implied by such whiteouts alone goes with them,
+ *    and if the layer deletes what is below it, the whiteout of that stays.
  * 5. A folder that is opaque gets its mark where there is a folder below to hide.
  * 6. An opaque root becomes a whiteout for each name in the root below: the kernel does not look at the root's mark.
  */
@@ -66,7 +67,7 @@ async function hideRoot(layer: SettlingLayer): Promise<void> {
 }
 
 async function addWhiteout(layer: SettlingLayer, path: string): Promise<void> {
-  await layer.changing('')
+  await layer.changing(splitLast(path).parent)
   const at = pathBytes(path)
   await layer.run([{ op: 'node', path: at, major: 0, minor: 0, ...DEFAULT_DIR, mode: S.S_IFCHR }])
   layer.whiteouts.add(path)
@@ -80,10 +81,15 @@ async function dropWhiteouts(layer: SettlingLayer): Promise<void> {
   }
 }
 
+/** Removes implied folders with nothing in them; where one took the place of a whiteout, that is put back. */
 async function dropEmptyDirs(layer: SettlingLayer): Promise<void> {
   for (const path of parentsFirst(layer.implied.keys()).reverse()) {
-    if (path === '' || (await layer.lowerAt(path))?.kind === 'dir') continue
-    if ((await layer.upper.list(path)).length === 0) await layer.removeDir(path)
+    const fresh = layer.implied.get(path)?.fresh === true
+    const lower = await layer.lowerAt(path)
+    if (path === '' || (lower?.kind === 'dir' && !fresh)) continue
+    if ((await layer.upper.list(path)).length > 0) continue
+    await layer.removeDir(path)
+    if (fresh && lower !== undefined) await addWhiteout(layer, path)
   }
 }
 
