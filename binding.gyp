@@ -19,6 +19,7 @@
           "native/mount_detached.cc",
           "native/namei.cc",
           "native/namespace.cc",
+          "native/new_mount.cc",
           "native/remove_tree.cc",
           "native/resolve.cc",
           "native/statfs.cc",

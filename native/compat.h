@@ -76,8 +76,9 @@ struct Statx {
 };
 static_assert(sizeof(Statx) == 256);
 constexpr unsigned kStatxBasicStats = 0x7ff;
-constexpr unsigned kStatxMntId = 0x1000;        // 5.8
-constexpr unsigned kStatxMntIdUnique = 0x4000;  // 6.8
+constexpr unsigned kStatxMntId = 0x1000;          // 5.8
+constexpr unsigned kStatxMntIdUnique = 0x4000;    // 6.8
+constexpr uint64_t kStatxAttrMountRoot = 0x2000;  // 5.8
 
 // statmount(2) and listmount(2) (6.8).
 struct MntIdReq {

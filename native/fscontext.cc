@@ -6,6 +6,7 @@
 #include "args.h"
 #include "fsconfig.h"
 #include "job.h"
+#include "new_mount.h"
 #include "register.h"
 
 namespace overlaid {
@@ -17,26 +18,37 @@ struct Parameter {
   std::string key;
   std::optional<std::string> value;
   std::optional<std::string> path;
-  int dirfd = AT_FDCWD;
   bool by_name = false;
 };
 
-// The directory stays open until the mount is made.
-Status SetDirectory(int context, const Parameter& parameter, std::vector<Fd>& open_fds) {
-  Fd fd(openat(parameter.dirfd, parameter.path->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return SysError{.code = errno, .syscall = "openat", .path = *parameter.path};
-  open_fds.push_back(std::move(fd));
-  const int number = open_fds.back().get();
+struct Request {
+  std::string type;
+  // Where the parameters' paths start.
+  std::string cwd;
+  std::vector<Parameter> parameters;
+  uint32_t attributes;
+};
+
+Result<Fd> OpenDirectory(int dirfd, const std::string& path) {
+  Fd fd(openat(dirfd, path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (fd) return fd;
+  return SysError{.code = errno, .syscall = "openat", .path = path};
+}
+
+// The kernel looks the directory up during the call, by descriptor or by name.
+Status SetDirectory(int context, int cwd, const Parameter& parameter) {
+  auto fd = OpenDirectory(cwd, *parameter.path);
+  if (!fd) return fd.error();
   if (!parameter.by_name) {
-    return Fsconfig({context, sys::kFsconfigSetFd, parameter.key.c_str(), nullptr, number});
+    return Fsconfig({context, sys::kFsconfigSetFd, parameter.key.c_str(), nullptr, fd->get()});
   }
-  const auto name = "/proc/self/fd/" + std::to_string(number);
+  const auto name = "/proc/self/fd/" + std::to_string(fd->get());
   return Fsconfig({context, sys::kFsconfigSetString, parameter.key.c_str(), name.c_str(), 0});
 }
 
-Status Set(int context, const Parameter& parameter, std::vector<Fd>& open_fds) {
+Status Set(int context, int cwd, const Parameter& parameter) {
   if (parameter.path) {
-    auto set = SetDirectory(context, parameter, open_fds);
+    auto set = SetDirectory(context, cwd, parameter);
     if (!set && set.error().path == parameter.key) set.error().dest = parameter.path;
     return set;
   }
@@ -45,22 +57,25 @@ Status Set(int context, const Parameter& parameter, std::vector<Fd>& open_fds) {
   return Fsconfig({context, command, parameter.key.c_str(), value, 0});
 }
 
-Result<Fd> MountConfigured(const std::string& type, const std::vector<Parameter>& parameters,
-                           uint32_t attributes) {
-  const Fd context(static_cast<int>(syscall(sys::kFsopen, type.c_str(), 1)));
-  if (!context) return SysError{.code = errno, .syscall = "fsopen", .path = type};
-  std::vector<Fd> open_fds;
-  for (uint32_t i = 0; i < parameters.size(); i++) {
-    if (auto set = Set(context.get(), parameters[i], open_fds); !set) {
+Status SetAll(int context, const Request& request) {
+  auto cwd = OpenDirectory(AT_FDCWD, request.cwd);
+  if (!cwd) return cwd.error();
+  for (uint32_t i = 0; i < request.parameters.size(); i++) {
+    if (auto set = Set(context, cwd->get(), request.parameters[i]); !set) {
       set.error().index = i;
-      return set.error();
+      return set;
     }
   }
-  auto created = Fsconfig({context.get(), sys::kFsconfigCmdCreate, nullptr, nullptr, 0});
-  if (!created) return created.error();
-  Fd mount(static_cast<int>(syscall(sys::kFsmount, context.get(), 1, attributes)));
-  if (mount) return mount;
-  SysError error{.code = errno, .syscall = "fsmount", .flags = attributes};
+  return Fsconfig({context, sys::kFsconfigCmdCreate, nullptr, nullptr, 0});
+}
+
+Result<NewMount> MountConfigured(const Request& request) {
+  const Fd context(static_cast<int>(syscall(sys::kFsopen, request.type.c_str(), 1)));
+  if (!context) return SysError{.code = errno, .syscall = "fsopen", .path = request.type};
+  if (auto set = SetAll(context.get(), request); !set) return set.error();
+  Fd mount(static_cast<int>(syscall(sys::kFsmount, context.get(), 1, request.attributes)));
+  if (mount) return Described(std::move(mount));
+  SysError error{.code = errno, .syscall = "fsmount", .flags = request.attributes};
   error.detail = ContextLog(context.get());
   return error;
 }
@@ -74,23 +89,23 @@ Parameter ReadParameter(Args& args, Napi::Value value) {
   const auto path = object.Get("path");
   if (path.IsUndefined()) return parameter;
   parameter.path = args.PathOf(path, "path");
-  parameter.dirfd = args.IntegerOf<int>(object.Get("dirfd"), "dirfd");
   parameter.by_name = object.Get("byName").ToBoolean();
   return parameter;
 }
 
 Napi::Value FsmountConfigured(const Napi::CallbackInfo& info) {
   Args args(info);
-  auto type = args.Text("type");
+  Request request;
+  request.type = args.Text("type");
+  request.cwd = args.Path("cwd");
   auto list = args.ArrayOf(args.Next(), "parameters");
-  const auto attributes = args.Integer<uint32_t>("attributes");
-  std::vector<Parameter> parameters;
-  parameters.reserve(list.Length());
+  request.attributes = args.Integer<uint32_t>("attributes");
+  request.parameters.reserve(list.Length());
   for (uint32_t i = 0; i < list.Length(); i++)
-    parameters.push_back(ReadParameter(args, list.Get(i)));
+    request.parameters.push_back(ReadParameter(args, list.Get(i)));
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "fsmount",
-                [=] { return MountConfigured(type, parameters, attributes); });
+                [request = std::move(request)] { return MountConfigured(request); });
 }
 
 }  // namespace

@@ -108,21 +108,47 @@ Napi::Value Fsmount(const Napi::CallbackInfo& info) {
   });
 }
 
+struct Move {
+  int from_fd;
+  std::string from;
+  int to_fd;
+  std::string to;
+  uint32_t flags;
+};
+
+Status MoveTree(const Move& move) {
+  if (syscall(sys::kMoveMount, move.from_fd, move.from.c_str(), move.to_fd, move.to.c_str(),
+              move.flags) == 0) {
+    return Done{};
+  }
+  return SysError{.code = errno,
+                  .syscall = "move_mount",
+                  .path = move.from,
+                  .dest = move.to,
+                  .flags = move.flags};
+}
+
 Napi::Value MoveMount(const Napi::CallbackInfo& info) {
   Args args(info);
-  const int from_fd = args.FdNumber("fromDirfd");
-  auto from = args.Path("from");
-  const int to_fd = args.FdNumber("toDirfd");
-  auto to = args.Path("to");
-  const auto flags = args.Integer<uint32_t>("flags");
+  Move move;
+  move.from_fd = args.FdNumber("fromDirfd");
+  move.from = args.Path("from");
+  move.to_fd = args.FdNumber("toDirfd");
+  move.to = args.Path("to");
+  move.flags = args.Integer<uint32_t>("flags");
   if (args.Failed()) return args.Throw();
-  return RunJob(info.Env(), "move_mount", [=]() -> Status {
-    if (syscall(sys::kMoveMount, from_fd, from.c_str(), to_fd, to.c_str(), flags) == 0) {
-      return Done{};
-    }
-    return SysError{
-        .code = errno, .syscall = "move_mount", .path = from, .dest = to, .flags = flags};
-  });
+  return RunJob(info.Env(), "move_mount", [move = std::move(move)] { return MoveTree(move); });
+}
+
+Napi::Value MoveMountNow(const Napi::CallbackInfo& info) {
+  Args args(info);
+  Move move{.from_fd = args.FdNumber("fd"),
+            .from = "",
+            .to_fd = AT_FDCWD,
+            .to = args.Path("to"),
+            .flags = sys::kMoveMountFEmptyPath};
+  if (args.Failed()) return args.Throw();
+  return RunNow(info.Env(), [&] { return MoveTree(move); });
 }
 
 Napi::Value OpenTree(const Napi::CallbackInfo& info) {
@@ -177,6 +203,7 @@ void RegisterFsmount(Napi::Object exports) {
   Export(exports, "fsconfigCreate", FsconfigCreate);
   Export(exports, "fsmount", Fsmount);
   Export(exports, "moveMount", MoveMount);
+  Export(exports, "moveMountNow", MoveMountNow);
   Export(exports, "openTree", OpenTree);
   Export(exports, "mountSetattr", MountSetattr);
 }

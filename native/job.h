@@ -14,6 +14,15 @@
 
 namespace overlaid {
 
+template <typename T>
+void Settle(Napi::Env env, const Napi::Promise::Deferred& deferred, Result<T>& outcome) {
+  if (outcome) {
+    deferred.Resolve(ToJs(env, *outcome));
+  } else {
+    deferred.Reject(ToError(env, outcome.error()).Value());
+  }
+}
+
 // Runs `Work`, a callable that gives a Result<T>, on a thread of libuv's pool and settles a promise
 // with it. The work never touches napi: it owns all that it needs.
 template <typename Work>
@@ -33,13 +42,7 @@ class Job : public Napi::AsyncWorker {
  protected:
   void Execute() override { outcome_.emplace(work_()); }
 
-  void OnOK() override {
-    if (*outcome_) {
-      deferred_.Resolve(ToJs(Env(), **outcome_));
-    } else {
-      deferred_.Reject(ToError(Env(), outcome_->error()).Value());
-    }
-  }
+  void OnOK() override { Settle(Env(), deferred_, *outcome_); }
 
   void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
 
@@ -56,6 +59,15 @@ class Job : public Napi::AsyncWorker {
 template <typename Work>
 Napi::Value RunJob(Napi::Env env, const char* name, Work work, Napi::Object keep = {}) {
   return Job<Work>::Run(env, name, std::move(work), keep);
+}
+
+// As RunJob, for work that cannot wait for anything: it is done at once, on the calling thread.
+template <typename Work>
+Napi::Value RunNow(Napi::Env env, Work work) {
+  Napi::Promise::Deferred deferred(env);
+  auto outcome = work();
+  Settle(env, deferred, outcome);
+  return deferred.Promise();
 }
 
 // As RunJob, for work that changes what belongs to its thread (working directory, mount namespace):

@@ -1,6 +1,6 @@
 // Locks that belong to an open file description: the kernel releases them when the last descriptor
 // is closed, however the process ends. fcntl(F_OFD_SETLK) for our own, flock(2) to notice
-// dockerd's.
+// dockerd's. Neither waits.
 #include <fcntl.h>
 #include <sys/file.h>
 
@@ -36,7 +36,7 @@ Napi::Value OfdLock(const Napi::CallbackInfo& info) {
   const int fd = args.FdNumber("fd");
   const auto kind = ReadKind(args);
   if (args.Failed()) return args.Throw();
-  return RunJob(info.Env(), "fcntl", [fd, kind]() -> Result<bool> {
+  return RunNow(info.Env(), [fd, kind]() -> Result<bool> {
     struct flock lock {};
     lock.l_type = FcntlType(kind);
     lock.l_whence = SEEK_SET;
@@ -51,7 +51,7 @@ Napi::Value Flock(const Napi::CallbackInfo& info) {
   const int fd = args.FdNumber("fd");
   const auto kind = ReadKind(args);
   if (args.Failed()) return args.Throw();
-  return RunJob(info.Env(), "flock", [fd, kind]() -> Result<bool> {
+  return RunNow(info.Env(), [fd, kind]() -> Result<bool> {
     if (RetryEintr([&] { return flock(fd, FlockOperation(kind)); }) == 0) return true;
     if (errno == EWOULDBLOCK) return false;
     return SysError{.code = errno, .syscall = "flock"};

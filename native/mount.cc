@@ -1,9 +1,11 @@
 // mount(2) and umount2(2).
+#include <fcntl.h>
 #include <sys/mount.h>
 
 #include "args.h"
 #include "job.h"
 #include "register.h"
+#include "statx.h"
 
 namespace overlaid {
 namespace {
@@ -37,11 +39,37 @@ Napi::Value Umount2(const Napi::CallbackInfo& info) {
   });
 }
 
+// The id of the mount whose root is at `target`; none where that is no mount's root.
+Result<std::optional<uint64_t>> MountAt(const std::string& target) {
+  sys::Statx stat{};
+  if (StatAt(AT_FDCWD, target.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, &stat) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return std::optional<uint64_t>{};
+    return SysError{.code = errno, .syscall = "statx", .path = target};
+  }
+  if ((stat.attributes & sys::kStatxAttrMountRoot) == 0) return std::optional<uint64_t>{};
+  return std::optional<uint64_t>{stat.mnt_id};
+}
+
+Napi::Value UnmountIf(const Napi::CallbackInfo& info) {
+  Args args(info);
+  auto target = args.Path("target");
+  const auto id = args.BigInt("mountID");
+  const int flags = args.Integer<int>("flags");
+  if (args.Failed()) return args.Throw();
+  return RunJob(info.Env(), "umount2", [=]() -> Result<std::optional<uint64_t>> {
+    auto found = MountAt(target);
+    if (!found || *found != id || umount2(target.c_str(), flags) == 0) return found;
+    return SysError{
+        .code = errno, .syscall = "umount2", .path = target, .flags = static_cast<uint64_t>(flags)};
+  });
+}
+
 }  // namespace
 
 void RegisterMount(Napi::Object exports) {
   Export(exports, "mount", Mount);
   Export(exports, "umount2", Umount2);
+  Export(exports, "unmountIf", UnmountIf);
 }
 
 }  // namespace overlaid

@@ -8,28 +8,27 @@
 #include "args.h"
 #include "compat.h"
 #include "job.h"
+#include "new_mount.h"
 #include "register.h"
 
 namespace overlaid {
 
 // A mount that is in no mount table, and its line of mountinfo from when it was in one.
 struct DetachedMount {
-  Fd fd;
+  NewMount mount;
   std::string mountinfo;
 };
 
-static Napi::Value ToJs(Napi::Env env, DetachedMount& mount) {
-  auto object = Napi::Object::New(env);
-  object.Set("fd", ToJs(env, mount.fd));
-  object.Set("mountinfo", ToJs(env, ByteString{mount.mountinfo}));
+static Napi::Value ToJs(Napi::Env env, DetachedMount& detached) {
+  auto object = ToJs(env, detached.mount);
+  object.Set("mountinfo", ToJs(env, ByteString{detached.mountinfo}));
   return object;
 }
 
 namespace {
 
 struct Request {
-  int cwd;
-  std::string source, target, type;
+  std::string cwd, source, target, type;
   uint32_t flags;
   std::string data;
 };
@@ -78,7 +77,9 @@ Result<DetachedMount> MountAlone(const Request& request) {
   // chdir before unshare(CLONE_NEWNS): it moves the working directory over to the copies of the
   // mounts.
   if (unshare(CLONE_FS) != 0) return SysError{.code = errno, .syscall = "unshare"};
-  if (fchdir(request.cwd) != 0) return SysError{.code = errno, .syscall = "fchdir"};
+  if (chdir(request.cwd.c_str()) != 0) {
+    return SysError{.code = errno, .syscall = "chdir", .path = request.cwd};
+  }
   const Fd home(open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
   if (!home) return SysError{.code = errno, .syscall = "open", .path = "/proc/thread-self/ns/mnt"};
   if (unshare(CLONE_NEWNS) != 0) return SysError{.code = errno, .syscall = "unshare"};
@@ -86,20 +87,22 @@ Result<DetachedMount> MountAlone(const Request& request) {
     return SysError{.code = errno, .syscall = "mount", .path = "", .dest = "/"};
   }
   if (auto mounted = Mount(request); !mounted) return mounted.error();
-  DetachedMount result{.fd = {}, .mountinfo = MountinfoLine(request.target)};
-  result.fd = Fd(static_cast<int>(
+  auto mountinfo = MountinfoLine(request.target);
+  Fd fd(static_cast<int>(
       syscall(sys::kOpenTree, AT_FDCWD, request.target.c_str(), sys::kOpenTreeClone | O_CLOEXEC)));
-  if (!result.fd) return SysError{.code = errno, .syscall = "open_tree", .path = request.target};
+  if (!fd) return SysError{.code = errno, .syscall = "open_tree", .path = request.target};
   // Back, so that the namespace and its copies of all mounts are gone when this returns and not
   // some time after: a copy keeps its file system busy.
   if (setns(home.get(), CLONE_NEWNS) != 0) return SysError{.code = errno, .syscall = "setns"};
-  return result;
+  auto mount = Described(std::move(fd));
+  if (!mount) return mount.error();
+  return DetachedMount{.mount = std::move(*mount), .mountinfo = std::move(mountinfo)};
 }
 
 Napi::Value MountDetached(const Napi::CallbackInfo& info) {
   Args args(info);
   Request request;
-  request.cwd = args.FdNumber("cwdFd");
+  request.cwd = args.Path("cwd");
   request.source = args.Path("source");
   request.target = args.Path("target");
   request.type = args.Text("type");

@@ -22,7 +22,7 @@
  *     await driver.put(mountID)
  *     for await (const change of driver.changes(mountID, id1)) console.log(change.kind, change.path)
  */
-import type { OwnedFd } from '../native/fd.ts'
+import type { Detached } from '../native/mount.ts'
 import type { TarLimits, TarObserver } from '../tar/entry.ts'
 
 /** `A`dded, `C`hanged or `D`eleted, as `docker diff` prints. */
@@ -90,9 +90,7 @@ export interface LayerPaths {
 }
 
 /** A detached view: `fd` is the root of a mount that is in no mount table, gone when the fd is closed. */
-export interface DetachedMount extends AsyncDisposable {
-  readonly fd: OwnedFd
-}
+export type DetachedMount = Detached & AsyncDisposable
 
 /** Something wrong or left over that the driver alone can see; see store/check.ts for the kinds. */
 export interface DriverProblem {

@@ -177,14 +177,24 @@ export interface MountInfo {
 export type FsParameter =
   | { readonly key: string; readonly value?: Bytes }
   /**
-   * The directory `path`, opened O_PATH from `dirfd` (links are followed) and given by descriptor (6.13 for
-   * overlay), or with `byName` as the string /proc/self/fd/N.
+   * The directory `path`, opened O_PATH (links are followed) and given by descriptor (6.13 for overlay), or with
+   * `byName` as the string /proc/self/fd/N.
    */
-  | { readonly key: string; readonly dirfd: number; readonly path: Bytes; readonly byName?: boolean }
+  | { readonly key: string; readonly path: Bytes; readonly byName?: boolean }
+
+/** A mount that is in no mount table. */
+export interface NewMount {
+  readonly fd: number
+  /** f_type of statfs(2). */
+  readonly type: number
+  /** ST_* bits of statfs(2). */
+  readonly flags: number
+  /** As {@link Stat.mountID}. */
+  readonly mountID: bigint
+}
 
 /** What {@link Binding.mountDetached} gives: the mount, and its mountinfo line (without the newline). */
-export interface UnattachedMount {
-  readonly fd: number
+export interface UnattachedMount extends NewMount {
   readonly mountinfo: Buffer
 }
 
@@ -193,11 +203,11 @@ export interface Binding {
   mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
   /**
    * mount(2) as if it gave a descriptor: on a thread of its own, in a private copy of the mount namespace, with
-   * `cwdFd` as working directory, so that relative names in `data` start there. Nobody sees the mount, nothing is
+   * `cwd` as working directory, so that relative names in `data` start there. Nobody sees the mount, nothing is
    * propagated. MS_BIND with other flags is remounted with them. Needs open_tree (5.2).
    */
   mountDetached(
-    cwdFd: number,
+    cwd: Bytes,
     source: Bytes,
     target: Bytes,
     type: string,
@@ -205,6 +215,12 @@ export interface Binding {
     data: Bytes,
   ): Promise<UnattachedMount>
   umount2(target: Bytes, flags: number): Promise<void>
+  /**
+   * statx, and umount2 if what is mounted topmost at `target` is the mount `mountID`. Gives the id of what was
+   * found there, undefined where `target` is no mount's root or is missing. A last link is not followed in looking;
+   * UMOUNT_NOFOLLOW keeps the call from it.
+   */
+  unmountIf(target: Bytes, mountID: bigint, flags: number): Promise<bigint | undefined>
   fsopen(type: string, flags: number): Promise<number>
   fsconfigSetFlag(fd: number, key: string): Promise<void>
   fsconfigSetString(fd: number, key: string, value: Bytes): Promise<void>
@@ -212,11 +228,21 @@ export interface Binding {
   fsconfigCreate(fd: number): Promise<void>
   fsmount(fd: number, flags: number, attributes: number): Promise<number>
   /**
-   * fsopen, each parameter by fsconfig, CMD_CREATE and fsmount in one call; gives the mount's descriptor. An error
-   * of a parameter has its `index`.
+   * fsopen, each parameter by fsconfig, CMD_CREATE and fsmount in one call. The parameters' paths start in the
+   * directory `cwd`. An error of a parameter has its `index`.
    */
-  fsmountConfigured(type: string, parameters: readonly FsParameter[], attributes: number): Promise<number>
+  fsmountConfigured(
+    type: string,
+    cwd: Bytes,
+    parameters: readonly FsParameter[],
+    attributes: number,
+  ): Promise<NewMount>
   moveMount(fromDirfd: number, from: Bytes, toDirfd: number, to: Bytes, flags: number): Promise<void>
+  /**
+   * As moveMount with MOVE_MOUNT_F_EMPTY_PATH, but done at once, off the pool: for a target on a file system that
+   * cannot keep its caller waiting.
+   */
+  moveMountNow(fd: number, to: Bytes): Promise<void>
   openTree(dirfd: number, path: Bytes, flags: number): Promise<number>
   mountSetattr(
     dirfd: number,
@@ -270,9 +296,9 @@ export interface Binding {
    */
   removeTree(dirfd: number, path: Bytes): Promise<void>
   renameat2(oldDirfd: number, old: Bytes, newDirfd: number, path: Bytes, flags: number): Promise<void>
-  /** F_OFD_SETLK on the whole file: false where another description holds it. */
+  /** F_OFD_SETLK on the whole file: false where another description holds it. Done at once, off the pool. */
   ofdLock(fd: number, kind: LockKind): Promise<boolean>
-  /** flock(2) with LOCK_NB: false where another description holds it. */
+  /** flock(2) with LOCK_NB: false where another description holds it. Done at once, off the pool. */
   flock(fd: number, kind: LockKind): Promise<boolean>
   syncfs(fd: number): Promise<void>
   pidfdOpen(pid: number): Promise<number>

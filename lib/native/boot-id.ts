@@ -1,6 +1,9 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+
+let known: string | undefined
 
 /** This boot's id: what is true of mounts, locks and processes is true until it changes. See proc(5). */
-export async function bootID(): Promise<string> {
-  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
+export function bootID(): string {
+  known ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  return known
 }

@@ -9,6 +9,15 @@ export async function attach(fd: number, target: Bytes): Promise<void> {
 }
 
 /**
+ * Attaches the mount `fd` at `target`, a folder of a driver's home, and closes `fd`, since what is attached needs it
+ * no more. In the calling thread: a turn of the pool takes longer.
+ */
+export async function attachAtHome(fd: OwnedFd, target: Bytes): Promise<void> {
+  await binding.moveMountNow(fd.fd, target)
+  fd.close()
+}
+
+/**
  * Attaches the detached mount `fd` at `target` in the mount namespace of process `pid`, seen from that namespace's
  * root. Nothing of it shows here.
  */
@@ -28,19 +37,35 @@ export async function openMountNamespace(pid: number): Promise<OwnedFd> {
   return new OwnedFd(await binding.openat(AT_FDCWD, `/proc/${String(pid)}/ns/mnt`, 0, 0))
 }
 
+/** A mount that is in no mount table: gone when its descriptor is closed, unless attached before. */
+export interface Detached {
+  readonly fd: OwnedFd
+  /** As statx gives it for the root. */
+  readonly mountID: bigint
+}
+
 /**
  * A detached second mount of what is mounted at `path`, with the same super block, or of the folder `path`;
  * `attributes` are MOUNT_ATTR_* to set on it (5.12).
  */
-export async function cloneMount(path: Bytes, attributes = 0): Promise<OwnedFd> {
-  const fd = new OwnedFd(await binding.openTree(AT_FDCWD, path, OPEN_TREE.OPEN_TREE_CLONE))
+export function cloneMount(path: Bytes, attributes = 0): Promise<Detached> {
+  return cloneTree(AT_FDCWD, path, 0, attributes)
+}
+
+/** As {@link cloneMount}, of what the descriptor leads to. */
+export function cloneMountFd(fd: number, attributes = 0): Promise<Detached> {
+  return cloneTree(fd, '', AT.AT_EMPTY_PATH, attributes)
+}
+
+async function cloneTree(dirfd: number, path: Bytes, flags: number, attributes: number): Promise<Detached> {
+  const fd = new OwnedFd(await binding.openTree(dirfd, path, OPEN_TREE.OPEN_TREE_CLONE | flags))
   try {
     // The atime setting is a field of three bits, not flags: it can only be replaced as a whole.
     const clear = (attributes & MOUNT_ATTR__ATIME) === 0 ? 0 : MOUNT_ATTR__ATIME
     if (attributes !== 0) await binding.mountSetattr(fd.fd, '', AT.AT_EMPTY_PATH, { set: attributes, clear })
-    return fd
+    return { fd, mountID: (await binding.statx(fd.fd, '', AT.AT_EMPTY_PATH)).mountID }
   } catch (error) {
-    fd.close()
+    await fd.closeAsync()
     throw error
   }
 }

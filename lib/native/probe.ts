@@ -6,7 +6,7 @@
 import { constants } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AT_FDCWD, binding, type FsParameter } from './binding.ts'
+import { AT_FDCWD, binding, type FsParameter, type NewMount } from './binding.ts'
 import { OwnedFd } from './fd.ts'
 import { DT, LSMT_ROOT, S } from './flags.ts'
 import { cloneMount } from './mount.ts'
@@ -52,8 +52,8 @@ const TRIALS: Readonly<Record<keyof Capabilities, Trial>> = {
   fsopen: () => tryFsopen(),
   lowerdirPlus: async () => expect((await bestRung()) !== 'mount2'),
   layerFds: async () => expect((await bestRung()) === 'fds'),
-  detachedMounts: async (dir) => (await cloneMount(dir)).closeAsync(),
-  mountSetattr: async (dir) => (await cloneMount(dir, 0x01)).closeAsync(),
+  detachedMounts: async (dir) => (await cloneMount(dir)).fd.closeAsync(),
+  mountSetattr: async (dir) => (await cloneMount(dir, 0x01)).fd.closeAsync(),
   statmount: () => binding.listmount(LSMT_ROOT),
   openat2: () => tryOpenat2(),
   overlay: (dir) => tryOverlay(dir, []),
@@ -122,30 +122,25 @@ async function tryTypes(dir: string): Promise<void> {
 /** Mounts an overlay of two new lowers, a new upper and `options`, in no mount table, and drops it. */
 async function tryOverlay(dir: string, options: readonly FsParameter[]): Promise<void> {
   for (const name of ['lower', 'upper', 'work']) await mkdir(join(dir, name))
-  const fd = (await bestRung()) === 'mount2' ? await tryString(dir, options) : await tryContext(dir, options)
+  const viaString = (await bestRung()) === 'mount2'
+  const { fd } = await (viaString ? tryString(dir, options) : tryContext(dir, options))
   await new OwnedFd(fd).closeAsync()
 }
 
-function tryContext(dir: string, options: readonly FsParameter[]): Promise<number> {
-  const directory = (key: string, name: string): FsParameter => ({
-    key,
-    dirfd: AT_FDCWD,
-    path: join(dir, name),
-    byName: true,
-  })
+function tryContext(dir: string, options: readonly FsParameter[]): Promise<NewMount> {
+  const directory = (key: string, path: string): FsParameter => ({ key, path, byName: true })
   const layers = [
     directory('lowerdir+', 'lower'),
     directory('upperdir', 'upper'),
     directory('workdir', 'work'),
   ]
-  return binding.fsmountConfigured('overlay', [...options, ...layers], 0)
+  return binding.fsmountConfigured('overlay', dir, [...options, ...layers], 0)
 }
 
-async function tryString(dir: string, options: readonly FsParameter[]): Promise<number> {
-  using cwd = new OwnedFd(await binding.openat(AT_FDCWD, dir, constants.O_DIRECTORY, 0))
+function tryString(dir: string, options: readonly FsParameter[]): Promise<NewMount> {
   const words = options.map((option) =>
     'value' in option ? `${option.key}=${String(option.value)}` : option.key,
   )
   const data = ['upperdir=upper', 'workdir=work', ...words, 'lowerdir=lower'].join(',')
-  return (await binding.mountDetached(cwd.fd, 'overlay', dir, 'overlay', 0, data)).fd
+  return binding.mountDetached(dir, 'overlay', dir, 'overlay', 0, data)
 }

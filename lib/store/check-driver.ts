@@ -112,7 +112,7 @@ async function underLock(path: string, repair: () => Promise<void>): Promise<voi
   await tryWithLock(path, async () => {
     await repair()
     // A container's stays as long as the container does.
-    if (basename(path).startsWith('ro-')) await removeFile(path)
+    if (basename(path).startsWith('ro-')) removeFile(path)
   })
 }
 

@@ -8,7 +8,7 @@ export interface Finding {
   /** A folder of the driver's home that goes with it. */
   readonly folder?: string
   /** Rubbish: removes it. Damage: mends it, absent where that cannot be done. */
-  readonly mend?: () => Promise<void>
+  readonly mend?: () => void | Promise<void>
   /** Damage that only a load mends: notes it, so that the load does. */
   readonly mark?: () => Promise<void>
   /** It has a lock of its own and may take long: not to be mended under the store lock, as all else is. */

@@ -96,7 +96,7 @@ async function reap(store: StoreContext, subject: string): Promise<void> {
   const { paths } = store
   await tryWithLock(join(paths.locks, subject), async () => {
     await reapHolds(paths, subject)
-    for (const { path } of await unreadableHolds(store, subject)) await removeFile(path)
+    for (const { path } of await unreadableHolds(store, subject)) removeFile(path)
     await dropHoldsFolder(paths, subject)
   })
 }

@@ -91,7 +91,7 @@ async function repairRound(
 }
 
 /** What another damage prevents stays reported; a failing disk or a full one is an error. */
-async function unlessUnable(mend: () => Promise<void>): Promise<void> {
+async function unlessUnable(mend: () => void | Promise<void>): Promise<void> {
   try {
     await mend()
   } catch (error) {

@@ -10,20 +10,26 @@ import { randomBytes } from 'node:crypto'
 import {
   closeSync,
   constants,
+  lstatSync,
   ftruncateSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
+  unlinkSync,
   writeSync,
 } from 'node:fs'
-import { readdir, unlink } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode } from '../errors.ts'
 import { OwnedFd } from '../native/fd.ts'
 import { binding } from '../native/binding.ts'
 import { MODES } from './paths.ts'
+
+/** Names no other process gives, and none twice: random bytes for each would be a tenth of a claim's cost. */
+const PREFIX = randomBytes(16).toString('hex')
+let count = 0
 
 /** A claim of this process. */
 export class Claim<T> {
@@ -37,7 +43,7 @@ export class Claim<T> {
 
   /** Makes one in `folder`, under a random name. It shows whole or not at all. */
   static async make<T>(folder: string, content: T): Promise<Claim<T>> {
-    const name = randomBytes(16).toString('hex')
+    const name = `${PREFIX}-${String(count++)}`
     const temp = join(folder, `.${name}`)
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
     const claim = new Claim<T>(
@@ -47,10 +53,10 @@ export class Claim<T> {
     try {
       // Somebody who asks whether it is claimed holds it for an instant.
       while (!(await binding.ofdLock(claim.#fd.fd, 'write'))) await pause(1)
-      claim.update(content)
+      claim.#write(content)
       renameSync(temp, claim.path)
     } catch (error) {
-      await removeFile(temp)
+      removeFile(temp)
       claim.#fd.close()
       throw error
     }
@@ -58,10 +64,15 @@ export class Claim<T> {
   }
 
   update(content: T): void {
-    const bytes = Buffer.from(JSON.stringify(content))
     // Longer than before or not, a reader without the lock finds one JSON text: the rest is cut off afterwards.
+    ftruncateSync(this.#fd.fd, this.#write(content))
+  }
+
+  /** Returns the bytes that the content takes. */
+  #write(content: T): number {
+    const bytes = Buffer.from(JSON.stringify(content))
     for (let at = 0; at < bytes.length;) at += writeSync(this.#fd.fd, bytes, at, bytes.length - at, at)
-    ftruncateSync(this.#fd.fd, bytes.length)
+    return bytes.length
   }
 
   /** Lets go of the lock and leaves the file: what it says must now be true without a process. */
@@ -70,8 +81,8 @@ export class Claim<T> {
   }
 
   /** Removes it. Idempotent. */
-  async drop(): Promise<void> {
-    await removeFile(this.path)
+  drop(): void {
+    removeFile(this.path)
     this.#fd.close()
   }
 }
@@ -88,7 +99,7 @@ export interface FoundClaim<T> {
 /** The claims in `folder`, but for the one at `except`; none when there is no such folder. */
 export async function readClaims<T>(folder: string, except?: string): Promise<FoundClaim<T>[]> {
   const found: FoundClaim<T>[] = []
-  for (const name of namesIn(folder)) {
+  for (const name of listSmallFolder(folder)) {
     const path = join(folder, name)
     if (path === except) continue
     const claim = await readClaim<T>(path)
@@ -128,7 +139,10 @@ export async function isClaimed(path: string): Promise<boolean> {
   }
 }
 
-function namesIn(folder: string): string[] {
+/** As {@link listFolder}, at once: for folders of a few names. */
+export function listSmallFolder(folder: string): string[] {
+  // An error costs more than a look, and most of these folders are missing as a rule.
+  if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return []
   try {
     return readdirSync(folder).sort()
   } catch (error) {
@@ -157,9 +171,9 @@ export async function listFolder(folder: string): Promise<string[]> {
 }
 
 /** Unlinks; a file that is not there is fine. */
-export async function removeFile(path: string): Promise<void> {
+export function removeFile(path: string): void {
   try {
-    await unlink(path)
+    unlinkSync(path)
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
   }

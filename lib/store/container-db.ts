@@ -100,7 +100,7 @@ export async function writeContainer(
   } catch (error) {
     // The entry too: its rename may have worked and the sync after it failed.
     for (const dir of [set, join(paths.mounts, record.id)]) await rm(dir, { recursive: true, force: true })
-    await removeFile(containerFile(paths, record.id))
+    removeFile(containerFile(paths, record.id))
     throw error
   }
 }
@@ -127,7 +127,7 @@ export async function deleteContainer(paths: StorePaths, id: string, durability:
   await rename(join(paths.mounts, id), gone)
   await fsyncDir(paths.mounts, { durability })
   failpoint('container.remove.before-record')
-  await removeFile(containerFile(paths, id))
+  removeFile(containerFile(paths, id))
   await rm(gone, { recursive: true, force: true })
 }
 

@@ -33,7 +33,7 @@ export async function removeContainer(store: StoreContext, entry: ContainerEntry
     await store.locked(() => forget(store, entry))
     await dropHoldsFolder(store.paths, id)
     // Whoever waits for the lock finds no container any more.
-    await removeFile(join(store.paths.locks, id))
+    removeFile(join(store.paths.locks, id))
   })
   await store.driver.emptyTrash()
 }

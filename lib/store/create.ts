@@ -54,7 +54,7 @@ export async function createContainer(
     await removeFolders(store, plan)
     throw error
   } finally {
-    await lease.drop()
+    lease.drop()
   }
 }
 

@@ -37,8 +37,8 @@ export async function listMarks(paths: StorePaths): Promise<ChainID[]> {
   return names.map((hex) => `sha256:${hex}`).filter((id): id is ChainID => isDigest(id))
 }
 
-export function removeMark(paths: StorePaths, chainID: ChainID): Promise<void> {
-  return removeFile(markFile(paths, chainID))
+export function removeMark(paths: StorePaths, chainID: ChainID): void {
+  removeFile(markFile(paths, chainID))
 }
 
 async function isMarked(paths: StorePaths, chainID: ChainID): Promise<boolean> {

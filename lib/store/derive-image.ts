@@ -52,7 +52,7 @@ export async function deriveImage(store: StoreContext, derivation: Derivation): 
     await undo(store, lease, added)
     throw error
   } finally {
-    await lease.drop()
+    lease.drop()
   }
 }
 
@@ -84,7 +84,7 @@ async function undo(store: StoreContext, lease: Lease, added: ChainID | undefine
   if (added === undefined) return
   try {
     await store.locked(async () => {
-      await lease.drop()
+      lease.drop()
       await releaseChain(store, added, new Set([added]))
     })
     await store.driver.emptyTrash()

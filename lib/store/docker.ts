@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { hasCode } from '../errors.ts'
 import { binding } from '../native/binding.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
-import { listFolder } from './claim.ts'
+import { listFolder, listSmallFolder } from './claim.ts'
 
 /** A container that dockerd made, from its config.v2.json. */
 export interface DockerContainer {
@@ -104,7 +104,7 @@ function asRecord(value: unknown): Record<string, unknown> {
  * start to its end. False where these may not be opened: whoever cannot read them cannot write the store either.
  */
 export async function isDockerdRunning(root: string): Promise<boolean> {
-  const paths = [join(root, 'volumes/metadata.db'), ...(await buildkitDatabases(root))]
+  const paths = [join(root, 'volumes/metadata.db'), ...buildkitDatabases(root)]
   for (const path of paths) if (await isLocked(path)) return true
   return false
 }
@@ -125,10 +125,12 @@ async function isLocked(path: string): Promise<boolean> {
   }
 }
 
-async function buildkitDatabases(root: string): Promise<string[]> {
+function buildkitDatabases(root: string): string[] {
   const folder = join(root, 'buildkit')
   try {
-    return (await listFolder(folder)).filter((name) => name.endsWith('.db')).map((name) => join(folder, name))
+    return listSmallFolder(folder)
+      .filter((name) => name.endsWith('.db'))
+      .map((name) => join(folder, name))
   } catch (error) {
     if (hasCode(error, 'EACCES')) return []
     throw error

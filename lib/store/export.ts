@@ -44,11 +44,10 @@ export async function* exportContainer(
   options: ExportOptions,
 ): AsyncGenerator<Buffer> {
   const { path } = await mountStateOf(store, entry)
-  const root =
-    path === undefined
-      ? (await store.driver.open(entry.mount.mountID, { readOnly: true })).fd
-      : await cloneMount(path)
-  yield* packAndClose(root, options)
+  const { fd } = await (path === undefined
+    ? store.driver.open(entry.mount.mountID, { readOnly: true })
+    : cloneMount(path))
+  yield* packAndClose(fd, options)
 }
 
 async function* packAndClose(root: OwnedFd, options: ExportOptions): AsyncGenerator<Buffer> {

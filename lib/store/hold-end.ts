@@ -3,8 +3,9 @@ import { rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode, OverlaidError } from '../errors.ts'
+import { binding } from '../native/binding.ts'
 import { MNT } from '../native/flags.ts'
-import { unmount, unmountInProcess } from '../native/mount.ts'
+import { unmountInProcess } from '../native/mount.ts'
 import { removeFile } from './claim.ts'
 import { here, type Hold, type HoldContent, layerOfSubject, memberOf, mountIDAt, readHolds } from './hold.ts'
 import { holdsDir, type StorePaths } from './paths.ts'
@@ -28,7 +29,7 @@ export async function endHold(
   const { content } = hold
   const others = await sharing(paths, subject, hold)
   if (content.kind !== 'detached' && !content.borrowed && !others) await undoMount(content, options)
-  await removeFile(hold.path)
+  removeFile(hold.path)
 }
 
 async function sharing(paths: StorePaths, subject: string, hold: Hold): Promise<boolean> {
@@ -43,7 +44,7 @@ async function undoMount(content: HoldContent, { force = false }: EndOptions): P
   const { path, namespace, kind } = content
   if (path === undefined || content.bootID !== place.bootID) return
   if (namespace === place.namespace) {
-    if (await isTopmost(content, path)) await unlessBusy(path, () => unmount(path, { detach: force }))
+    await unlessBusy(path, () => unmountOurs(content, path, force))
     if (kind === 'merged') removeMountPoint(path)
     return
   }
@@ -52,12 +53,23 @@ async function undoMount(content: HoldContent, { force = false }: EndOptions): P
   await unlessBusy(path, () => unmountInProcess(pid, path, force ? MNT.MNT_DETACH : 0))
 }
 
+/** Unmounts the hold's mount; one that is gone is fine. @throws ERR_IN_USE when another one was put over it, EBUSY */
+async function unmountOurs({ mountID }: HoldContent, path: string, force: boolean): Promise<void> {
+  const flags = MNT.UMOUNT_NOFOLLOW | (force ? MNT.MNT_DETACH : 0)
+  const found = await binding.unmountIf(path, BigInt(mountID), flags)
+  if (found !== undefined && String(found) !== mountID) throw covered(path)
+}
+
 /** False when the mount is gone. @throws ERR_IN_USE when another one was put over it: that would be unmounted */
 async function isTopmost({ mountID, path = '' }: HoldContent, seen: string): Promise<boolean> {
   const found = await mountIDAt(seen)
   if (found === undefined) return false
   if (found === mountID) return true
-  throw new OverlaidError('ERR_IN_USE', `another mount lies over the one at ${path}`, {
+  throw covered(path)
+}
+
+function covered(path: string): OverlaidError {
+  return new OverlaidError('ERR_IN_USE', `another mount lies over the one at ${path}`, {
     path,
     hint: `unmount that one first: umount ${path}`,
   })
@@ -127,7 +139,7 @@ export async function dropHoldsFolder(paths: StorePaths, subject: string): Promi
   try {
     rmdirSync(holdsDir(paths, subject))
     // Whoever waits for the lock on the file we have open makes a new one: see lock.ts.
-    if (layerOfSubject(subject) !== undefined) await removeFile(join(paths.locks, subject))
+    if (layerOfSubject(subject) !== undefined) removeFile(join(paths.locks, subject))
   } catch (error) {
     // ENOTEMPTY: others hold it. ENOENT: it never had one.
     if (!hasCode(error, 'ENOENT', 'ENOTEMPTY')) throw error

@@ -7,12 +7,13 @@
  * that mount, detached until then, gets a place in a mount table: no mount of ours is ever without a hold. Made, read
  * for a decision and removed under the subject's lock.
  */
-import { readFileSync, readlinkSync } from 'node:fs'
+import { lstatSync, readlinkSync } from 'node:fs'
 import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { MountOptions } from '../driver/driver.ts'
 import { hasCode } from '../errors.ts'
 import { AT_FDCWD, binding } from '../native/binding.ts'
+import { bootID } from '../native/boot-id.ts'
 import { type ChainID, hexOf, isDigest } from '../oci/digest.ts'
 import { type FoundClaim, listFolder, readClaims } from './claim.ts'
 import { holdsDir, type StorePaths } from './paths.ts'
@@ -59,7 +60,7 @@ let known: Here | undefined
 
 export function here(): Here {
   known ??= {
-    bootID: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    bootID: bootID(),
     namespace: readlinkSync('/proc/self/ns/mnt'),
   }
   return known
@@ -82,8 +83,8 @@ export function listSubjects(paths: StorePaths): Promise<string[]> {
 }
 
 /**
- * The holds on a subject, but for the one at `except`. A claim without readable content is left out: its process died before anything was
- * mounted, and gc removes the file.
+ * The holds on a subject, but for the one at `except`. A claim without readable content is left out: its process
+ * died before anything was mounted, and gc removes the file.
  */
 export async function readHolds(paths: StorePaths, subject: string, except?: string): Promise<Hold[]> {
   const claims = await readClaims<HoldContent>(holdsDir(paths, subject), except)
@@ -137,6 +138,7 @@ const MOUNT_ROOT = 0x2000n
 
 /** The id of the mount whose root is at `path`; undefined where there is none. */
 export async function mountIDAt(path: string): Promise<string | undefined> {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
   try {
     const { attributes, mountID } = await binding.statx(AT_FDCWD, path, 0)
     return (attributes & MOUNT_ROOT) === 0n ? undefined : String(mountID)

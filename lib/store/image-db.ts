@@ -92,7 +92,7 @@ export async function writeImage(
 
 /** Forgets an image's config and what is noted of it. The config goes first: notes of no image are rubbish. */
 export async function deleteImage(paths: StorePaths, id: Digest, durability: Durability): Promise<void> {
-  await removeFile(imageFile(paths, id))
+  removeFile(imageFile(paths, id))
   await fsyncDir(paths.imageContent, { durability })
   failpoint('image.delete.before-metadata')
   await rm(join(paths.imageMetadata, hexOf(id)), { recursive: true, force: true })

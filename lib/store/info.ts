@@ -56,7 +56,7 @@ interface Probed {
  * open for writing keeps the answer; one that is read-only leaves nothing, and tries each time.
  */
 async function capabilities(store: StoreContext): Promise<Capabilities> {
-  const boot = await bootID()
+  const boot = bootID()
   const known = await readProbed(store.paths.capabilities)
   if (known?.bootID === boot) return known.capabilities
   const found = await probeCapabilities(nearestExisting(store.root))

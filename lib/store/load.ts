@@ -51,7 +51,7 @@ export async function loadImages(
     await undo(store, lease, added)
     throw error
   } finally {
-    await lease.drop()
+    lease.drop()
   }
 }
 
@@ -92,7 +92,7 @@ async function leaseLayers(store: StoreContext, layers: readonly PlannedLayer[])
     }
     return { lease, present, stoodOn: await listParents(store.paths) }
   } catch (error) {
-    await lease.drop()
+    lease.drop()
     throw error
   }
 }
@@ -192,7 +192,7 @@ function countLayers(
 async function undo(store: StoreContext, lease: Lease, added: ReadonlySet<ChainID>): Promise<void> {
   try {
     await store.locked(async () => {
-      await lease.drop()
+      lease.drop()
       for (const id of [...added].reverse()) await releaseChain(store, id, added)
     })
     await store.driver.emptyTrash()

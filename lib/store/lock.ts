@@ -38,7 +38,7 @@ export async function withLock<T>(path: string, work: () => Promise<T>, signal?:
 /** As {@link withLock}, but gives up at once: undefined when someone has the lock. */
 export async function tryWithLock<T>(
   path: string,
-  work: () => Promise<T>,
+  work: () => T | Promise<T>,
 ): Promise<{ value: T } | undefined> {
   if (queues.has(path)) return undefined
   const leave = await enter(path)

@@ -4,10 +4,7 @@
  */
 import type { MountOptions } from '../driver/driver.ts'
 import { OverlaidError } from '../errors.ts'
-import { binding } from '../native/binding.ts'
-import { OwnedFd } from '../native/fd.ts'
-import { AT, OPEN_TREE } from '../native/flags.ts'
-import { cloneMount } from '../native/mount.ts'
+import { cloneMount, cloneMountFd, type Detached } from '../native/mount.ts'
 import type { StoreContext } from './context.ts'
 import { here, type Hold, isMounted, mountIDAt } from './hold.ts'
 import {
@@ -107,19 +104,8 @@ export async function openRoot(
   driverID: string,
   base: Base | undefined,
   request: MountRequest,
-): Promise<OwnedFd> {
-  if (base === undefined) return (await store.driver.open(driverID, mountOptions(request))).fd
+): Promise<Detached> {
+  if (base === undefined) return store.driver.open(driverID, mountOptions(request))
   const attributes = mountAttributes(request)
-  return base.fd === undefined ? cloneMount(base.path ?? '', attributes) : cloneDetached(base.fd, attributes)
-}
-
-async function cloneDetached(fd: number, attributes: number): Promise<OwnedFd> {
-  const root = new OwnedFd(await binding.openTree(fd, '', OPEN_TREE.OPEN_TREE_CLONE | AT.AT_EMPTY_PATH))
-  try {
-    if (attributes !== 0) await binding.mountSetattr(root.fd, '', AT.AT_EMPTY_PATH, { set: attributes })
-    return root
-  } catch (error) {
-    root.close()
-    throw error
-  }
+  return base.fd === undefined ? cloneMount(base.path ?? '', attributes) : cloneMountFd(base.fd, attributes)
 }

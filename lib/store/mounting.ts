@@ -8,8 +8,7 @@ import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { binding } from '../native/binding.ts'
 import { OwnedFd } from '../native/fd.ts'
-import { AT } from '../native/flags.ts'
-import { attach as attachMount, openMountNamespace, unmount } from '../native/mount.ts'
+import { attach, attachAtHome, openMountNamespace, unmount } from '../native/mount.ts'
 import { Claim } from './claim.ts'
 import type { StoreContext } from './context.ts'
 import { here, type Hold, type HoldContent, type HoldKind, mountIDAt, readHolds } from './hold.ts'
@@ -71,11 +70,11 @@ export async function mountSubject(
     const isShared = query.share && base?.path === query.merged
     const root = isShared ? undefined : await openRoot(store, driverID, base, request)
     try {
-      const mountID = root === undefined ? (base?.mountID ?? '') : await mountIDOf(root)
+      const mountID = root === undefined ? (base?.mountID ?? '') : String(root.mountID)
       const content = holdContent(subject, place, request, mountID, isShared && base?.borrowed === true)
-      return await settle(store, subject, content, root, request.pid)
+      return await settle(store, subject, content, root?.fd, request.pid)
     } finally {
-      await root?.closeAsync()
+      await root?.fd.closeAsync()
     }
   })
 }
@@ -94,10 +93,6 @@ function placeOf(store: StoreContext, { driverID }: Subject, request: MountReque
   if (detached) return { kind: 'detached', namespace }
   if (target === undefined) return { kind: 'merged', path: mergedPath(store, driverID), namespace }
   return { kind: 'target', path: realpathSync(target), namespace }
-}
-
-async function mountIDOf(root: OwnedFd): Promise<string> {
-  return String((await binding.statx(root.fd, '', AT.AT_EMPTY_PATH)).mountID)
 }
 
 function holdContent(
@@ -137,7 +132,7 @@ async function settle(
   try {
     if (root !== undefined) await putInPlace(content, root, pid)
   } catch (error) {
-    await claim.drop()
+    claim.drop()
     throw error
   }
   if (content.persist) claim.leave()
@@ -198,11 +193,12 @@ async function putInPlace(content: HoldContent, root: OwnedFd, pid: number | und
   const { kind, path = '' } = content
   if (kind === 'detached') return
   if (kind === 'namespace') return attachInto(root, pid ?? 0, content)
-  if (kind === 'merged') mkdirSync(path, { mode: MODES.privateDir, recursive: true })
+  if (kind === 'target') return attach(root.fd, path)
+  mkdirSync(path, { mode: MODES.privateDir, recursive: true })
   try {
-    await attachMount(root.fd, path)
+    await attachAtHome(root, path)
   } catch (error) {
-    if (kind === 'merged') rmdirSync(path)
+    rmdirSync(path)
     throw error
   }
 }

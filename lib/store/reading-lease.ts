@@ -27,7 +27,7 @@ export async function* withImages<T>(
   try {
     yield* read()
   } finally {
-    await lease?.drop()
+    lease?.drop()
   }
 }
 
@@ -41,7 +41,7 @@ export async function* withLayer<T>(
   try {
     yield* read()
   } finally {
-    await lease?.drop()
+    lease?.drop()
   }
 }
 

@@ -54,7 +54,7 @@ export async function replaceLayer(
     failpoint('layer.replace.before-record')
     await putRecord(store, record.chainID, set)
     failpoint('layer.replace.before-mark')
-    await removeMark(paths, record.chainID)
+    removeMark(paths, record.chainID)
   } finally {
     // The record that was, or the one that did not come to be.
     await rm(set, { recursive: true, force: true })

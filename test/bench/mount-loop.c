@@ -1,9 +1,10 @@
 // The floor for mounting a container: the same system calls on the same folders, with nothing around them.
 //
-//     mount-loop fd|path HOME UPPER WORK MERGED COUNT LOWER...
+//     mount-loop fd|record|path HOME UPPER WORK MERGED COUNT LOWER...
 //
-// fd:   what the library does on a kernel from 6.13 on: each layer by an open descriptor, then move_mount.
-// path: mount(2) with one string of names relative to HOME, as moby does.
+// fd:     what the library does on a kernel from 6.13 on: each layer by an open descriptor, then move_mount.
+// record: the same, with a small locked file that says so, from before the mount is attached until it is gone.
+// path:   mount(2) with one string of names relative to HOME, as moby does.
 //
 // Prints the nanoseconds of each mount + unmount, one a line.
 #define _GNU_SOURCE
@@ -45,6 +46,22 @@ static void config_fd(int fs, const char *key, const char *path) {
   close(fd);
 }
 
+// What makes the mount's end find its way to disk: the kernel syncs the upper's file system in it, this file too.
+static int write_record(void) {
+  static const char content[365];
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  int fd = (int)check(open(".record", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), ".record");
+  check(fcntl(fd, F_OFD_SETLK, &lock), "lock");
+  check(write(fd, content, sizeof content), "write");
+  check(rename(".record", "record"), "rename");
+  return fd;
+}
+
+static void drop_record(int fd) {
+  check(unlink("record"), "unlink");
+  close(fd);
+}
+
 static void mount_by_fd(const struct job *job) {
   int fs = (int)check(syscall(SYS_fsopen, "overlay", 1), "fsopen");
   for (int i = 0; i < job->lower_count; i++) config_fd(fs, "lowerdir+", job->lowers[i]);
@@ -80,19 +97,22 @@ static long long now(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 8) errx(2, "usage: mount-loop fd|path HOME UPPER WORK MERGED COUNT LOWER...");
+  if (argc < 8) errx(2, "usage: mount-loop fd|record|path HOME UPPER WORK MERGED COUNT LOWER...");
   struct job job = {argv[3], argv[4], argv[5], argv + 7, argc - 7, {0}};
-  int by_fd = strcmp(argv[1], "fd") == 0;
+  int by_path = strcmp(argv[1], "path") == 0;
+  int with_record = strcmp(argv[1], "record") == 0;
   int count = atoi(argv[6]);
   check(chdir(argv[2]), argv[2]);
-  if (!by_fd) join_options(&job);
+  if (by_path) join_options(&job);
   for (int i = 0; i < count; i++) {
     long long start = now();
     // The library makes the folder at each mount and removes it after: `merged` exists only while mounted.
+    int record = with_record ? write_record() : -1;
     check(mkdir(job.merged, 0700), "mkdir");
-    (by_fd ? mount_by_fd : mount_by_path)(&job);
+    (by_path ? mount_by_path : mount_by_fd)(&job);
     check(umount2(job.merged, 0), "umount2");
     check(rmdir(job.merged), "rmdir");
+    if (with_record) drop_record(record);
     printf("%lld\n", now() - start);
   }
   return 0;

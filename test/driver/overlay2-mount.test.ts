@@ -5,7 +5,6 @@ import {
   closeSync,
   linkSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -18,7 +17,6 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { mountOverlay, type OverlayRequest } from '../../lib/driver/overlay2/mount.ts'
 import { countLowers } from '../../lib/driver/overlay2/shown-options.ts'
 import { binding } from '../../lib/native/binding.ts'
-import { OwnedFd } from '../../lib/native/fd.ts'
 import { MNT, S } from '../../lib/native/flags.ts'
 import { attach, attachInProcess, cloneMount, unmount, unmountInProcess } from '../../lib/native/mount.ts'
 import { bestRung, RUNGS } from '../../lib/native/rung.ts'
@@ -211,16 +209,15 @@ describe.skipIf(missing('hasBinding', 'canMount'))('mountOverlay', () => {
   })
 
   it('knows a chain that mount(2) has cut, and one that it has not', async () => {
-    using fd = new OwnedFd(openSync(home, 'r'))
     const names = layers(200)
     // Padded with slashes, so that the kernel's cut at 4095 bytes falls between two names and goes unnoticed.
     const kept = Math.floor((4095 - 'lowerdir='.length + 1) / 29)
     const pad = '/'.repeat(4095 - 'lowerdir='.length - (29 * kept - 1))
     const string = `lowerdir=l${pad}${names.join(':').slice(1)}`
-    const cut = await binding.mountDetached(fd.fd, 'overlay', home, 'overlay', 0, string)
+    const cut = await binding.mountDetached(home, 'overlay', home, 'overlay', 0, string)
     closeSync(cut.fd)
     expect(countLowers(cut.mountinfo.toString())).toBe(kept)
-    const whole = await binding.mountDetached(fd.fd, 'overlay', home, 'overlay', 0, string.slice(0, 4095))
+    const whole = await binding.mountDetached(home, 'overlay', home, 'overlay', 0, string.slice(0, 4095))
     closeSync(whole.fd)
     expect(countLowers(whole.mountinfo.toString())).toBe(kept)
   })
@@ -299,7 +296,7 @@ describe.skipIf(missing('hasBinding', 'canMount'))('mountOverlay', () => {
 
   it('can be cloned: a second mount of the same super block', async () => {
     const root = await mountAt(writable(layers(2)))
-    const clone = await cloneMount(root)
+    const { fd: clone } = await cloneMount(root)
     writeFileSync(join(root, 'new'), 'seen')
     expect(readFileSync(`/proc/self/fd/${String(clone.fd)}/new`, 'utf8')).toBe('seen')
     await unmount(root)
@@ -439,8 +436,8 @@ function holder(request: string): string {
     import { readdirSync } from 'node:fs'
     const addon = createRequire(import.meta.url)(${addon} + '/node_modules/node-gyp-build')(${addon})
     const { home, lowers, upper, work } = ${request}
-    const at = (key, path) => ({ key, dirfd: -100, path: home + '/' + path })
-    const fd = await addon.fsmountConfigured('overlay', [
+    const at = (key, path) => ({ key, path })
+    const { fd } = await addon.fsmountConfigured('overlay', home, [
       ...lowers.map((lower) => at('lowerdir+', lower)), at('upperdir', upper), at('workdir', work),
     ], 0)
     console.log(readdirSync('/proc/self/fd/' + fd).join())

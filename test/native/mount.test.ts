@@ -15,7 +15,7 @@ import { parseMountInfo } from '../../lib/fs/mountinfo.ts'
 import { AT_FDCWD, binding } from '../../lib/native/binding.ts'
 import { bootID } from '../../lib/native/boot-id.ts'
 import { OwnedFd } from '../../lib/native/fd.ts'
-import { AT, LSMT_ROOT, MNT, MOUNT_ATTR, MOVE_MOUNT, MS } from '../../lib/native/flags.ts'
+import { AT, LSMT_ROOT, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, ST } from '../../lib/native/flags.ts'
 import { attach, attachInProcess, cloneMount, unmount, unmountInProcess } from '../../lib/native/mount.ts'
 import { probeCapabilities } from '../../lib/native/probe.ts'
 import { bestRung, RUNGS } from '../../lib/native/rung.ts'
@@ -98,17 +98,24 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
   })
 
   it('a whole context in one call, and the parameter that failed', async () => {
-    const lower = (path: string) => ({ key: 'lowerdir+', dirfd: AT_FDCWD, path, byName: true })
-    const fd = await binding.fsmountConfigured('overlay', [lower(at('a')), lower(at('b')), { key: 'ro' }], 0)
-    expect((await binding.fstatfs(fd)).type).toBe(OVERLAYFS_MAGIC)
-    closeSync(fd)
+    const lower = (path: string) => ({ key: 'lowerdir+', path, byName: true })
+    const mount = await binding.fsmountConfigured(
+      'overlay',
+      root,
+      [lower('a'), lower(at('b')), { key: 'ro' }],
+      0,
+    )
+    expect(mount).toMatchObject({ type: OVERLAYFS_MAGIC, flags: expect.any(Number) as number })
+    expect(mount.flags & ST.ST_RDONLY).toBe(ST.ST_RDONLY)
+    expect((await binding.statx(mount.fd, '', AT.AT_EMPTY_PATH)).mountID).toBe(mount.mountID)
+    closeSync(mount.fd)
     await expect(
-      binding.fsmountConfigured('overlay', [lower(at('a')), lower(at('gone'))], 0),
-    ).rejects.toMatchObject({ code: 'ENOENT', syscall: 'openat', path: at('gone'), index: 1 })
+      binding.fsmountConfigured('overlay', root, [lower('a'), lower('gone')], 0),
+    ).rejects.toMatchObject({ code: 'ENOENT', syscall: 'openat', path: 'gone', index: 1 })
     await expect(
-      binding.fsmountConfigured('overlay', [lower(at('a')), { key: 'index', value: 'perhaps' }], 0),
+      binding.fsmountConfigured('overlay', root, [lower('a'), { key: 'index', value: 'perhaps' }], 0),
     ).rejects.toMatchObject({ code: 'EINVAL', path: 'index', index: 1 })
-    await expect(binding.fsmountConfigured('nofs', [], 0)).rejects.toMatchObject({
+    await expect(binding.fsmountConfigured('nofs', root, [], 0)).rejects.toMatchObject({
       code: 'ENODEV',
       syscall: 'fsopen',
       hint: expect.any(String) as string,
@@ -116,9 +123,8 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
   })
 
   it('mountDetached mounts in nobody’s table, with names from its working directory', async () => {
-    using cwd = new OwnedFd(openSync(root, 'r'))
     const before = process.cwd()
-    const { fd, mountinfo } = await binding.mountDetached(cwd.fd, 'x', root, 'overlay', 0, 'lowerdir=a:b')
+    const { fd, mountinfo } = await binding.mountDetached(root, 'x', root, 'overlay', 0, 'lowerdir=a:b')
     const mount = new OwnedFd(fd)
     expect(process.cwd()).toBe(before)
     expect(mountsBelow(root)).toEqual([root])
@@ -133,9 +139,8 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
 
   it('mountDetached binds with flags', async () => {
     writeFileSync(at('a/file'), '')
-    using cwd = new OwnedFd(openSync(root, 'r'))
     const flags = MS.MS_BIND | MS.MS_RDONLY | MS.MS_NOEXEC
-    using mount = new OwnedFd((await binding.mountDetached(cwd.fd, 'a', root, '', flags, '')).fd)
+    using mount = new OwnedFd((await binding.mountDetached(root, 'a', root, '', flags, '')).fd)
     const path = `/proc/self/fd/${String(mount.fd)}`
     expect(readdirSync(path)).toEqual(['file'])
     expect(() => {
@@ -144,15 +149,14 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
   })
 
   it('mountDetached leaves no namespace behind that would keep the file system busy', async () => {
-    using cwd = new OwnedFd(openSync(root, 'r'))
     for (let i = 0; i < 5; i++) {
       await binding.mount('none', at('m'), 'tmpfs', 0, '')
-      closeSync((await binding.mountDetached(cwd.fd, 'x', root, 'overlay', 0, 'lowerdir=a:b')).fd)
+      closeSync((await binding.mountDetached(root, 'x', root, 'overlay', 0, 'lowerdir=a:b')).fd)
       const { ino } = await binding.statx(AT_FDCWD, at('m'), 0)
       expect(ino).toBeGreaterThan(0n)
       await binding.umount2(at('m'), 0)
     }
-    await expect(binding.mountDetached(cwd.fd, 'x', root, 'overlay', 0, 'lowerdir=a')).rejects.toMatchObject({
+    await expect(binding.mountDetached(root, 'x', root, 'overlay', 0, 'lowerdir=a')).rejects.toMatchObject({
       code: 'EINVAL',
       syscall: 'mount',
     })
@@ -177,12 +181,36 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
 
   it('cloneMount gives attributes to the clone alone', async () => {
     await binding.mount('none', at('m'), 'tmpfs', 0, '')
-    using clone = await cloneMount(at('m'), MOUNT_ATTR.MOUNT_ATTR_RDONLY | MOUNT_ATTR.MOUNT_ATTR_NOATIME)
+    const attributes = MOUNT_ATTR.MOUNT_ATTR_RDONLY | MOUNT_ATTR.MOUNT_ATTR_NOATIME
+    const { fd, mountID } = await cloneMount(at('m'), attributes)
+    using clone = fd
+    expect((await binding.statx(AT_FDCWD, at('m'), 0)).mountID).not.toBe(mountID)
     writeFileSync(at('m/new'), '')
     expect(readdirSync(`/proc/self/fd/${String(clone.fd)}`)).toEqual(['new'])
     expect((await binding.fstatfs(clone.fd)).flags & 1).toBe(1)
     expect((await binding.statfs(at('m'))).flags & 1).toBe(0)
     await unmount(at('m'))
+  })
+
+  it('unmountIf unmounts the mount it is given and no other', async () => {
+    await binding.mount('none', at('m'), 'tmpfs', 0, '')
+    const { mountID } = await binding.statx(AT_FDCWD, at('m'), 0)
+    await binding.mount('none', at('m'), 'tmpfs', 0, '')
+    const { mountID: above } = await binding.statx(AT_FDCWD, at('m'), 0)
+    expect(await binding.unmountIf(at('m'), mountID, 0)).toBe(above)
+    expect(mountsBelow(root)).toHaveLength(3)
+    const held = openSync(at('m'), 'r')
+    await expect(binding.unmountIf(at('m'), above, 0)).rejects.toMatchObject({
+      code: 'EBUSY',
+      syscall: 'umount2',
+      path: at('m'),
+    })
+    closeSync(held)
+    expect(await binding.unmountIf(at('m'), above, 0)).toBe(above)
+    expect(await binding.unmountIf(at('m'), mountID, 0)).toBe(mountID)
+    expect(mountsBelow(root)).toEqual([root])
+    expect(await binding.unmountIf(at('m'), mountID, 0)).toBeUndefined()
+    expect(await binding.unmountIf(at('gone/m'), mountID, 0)).toBeUndefined()
   })
 
   it('fails on what is no mount and no place', async () => {
@@ -214,7 +242,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
     it('attaches and unmounts there, and this process stays where it is', async () => {
       writeFileSync(at('a/file'), '')
       const before = [process.cwd(), ownNamespace()]
-      const clone = await cloneMount(at('a'))
+      const { fd: clone } = await cloneMount(at('a'))
       await attachInProcess(child.pid ?? 0, clone.fd, at('m'))
       clone.close()
       expect(readdirSync(`/proc/${String(child.pid)}/root${at('m')}`)).toEqual(['file'])
@@ -225,7 +253,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
     })
 
     it('says what fails there', async () => {
-      using clone = await cloneMount(at('a'))
+      using clone = (await cloneMount(at('a'))).fd
       await expect(attachInProcess(child.pid ?? 0, clone.fd, '/no/such')).rejects.toMatchObject({
         code: 'ENOENT',
         syscall: 'move_mount',
@@ -274,7 +302,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
 
   it('the rung and the boot are known', async () => {
     expect(RUNGS).toContain(await bestRung())
-    expect(await bootID()).toMatch(/^[0-9a-f-]{36}$/)
+    expect(bootID()).toMatch(/^[0-9a-f-]{36}$/)
   })
 })
 

@@ -69,7 +69,7 @@ async function linkNames(
 ): Promise<Map<string, string>> {
   const names = new Map<string, string>()
   for (const id of ids) {
-    const name = (await readText(folderOf(home.path, id).link).catch(ignoreDirectory))?.trim()
+    const name = readName(folderOf(home.path, id))
     if (name !== undefined && isLinkName(name)) names.set(id, name)
   }
   const lost = ids.filter((id) => referenced.has(id) && !names.has(id))
@@ -82,9 +82,14 @@ async function linkNames(
   return names
 }
 
-function ignoreDirectory(error: unknown): undefined {
-  if (!hasCode(error, 'EISDIR', 'ENOTDIR')) throw error
-  return undefined
+/** What the layer's `link` file says; undefined where there is no such file. */
+function readName(folder: LayerFolder): string | undefined {
+  try {
+    return readText(folder.link)?.trim()
+  } catch (error) {
+    if (hasCode(error, 'EISDIR', 'ENOTDIR')) return undefined
+    throw error
+  }
 }
 
 async function nameInChild(
@@ -94,7 +99,7 @@ async function nameInChild(
 ): Promise<string | undefined> {
   for (const [child, parent] of referenced) {
     if (parent !== id) continue
-    const first = (await readText(folderOf(home.path, child).lower))
+    const first = readText(folderOf(home.path, child).lower)
       ?.split(':')[0]
       ?.slice(LINK_DIR.length + 1)
     if (first !== undefined && isLinkName(first)) return first
@@ -128,7 +133,7 @@ async function checkDiff(folder: LayerFolder): Promise<DriverProblem[]> {
 async function checkLink({ home, id, names }: LayerCheck, folder: LayerFolder): Promise<DriverProblem[]> {
   const name = names.get(id) ?? ''
   const problems: DriverProblem[] = []
-  if ((await readText(folder.link).catch(ignoreDirectory))?.trim() !== name) {
+  if (readName(folder) !== name) {
     const repair = (): Promise<void> => writeText(home, folder.link, name, MODES.link)
     problems.push(damage('missing-link', folder.link, 'it does not hold the name of the layer in l/', repair))
   }
@@ -154,7 +159,7 @@ async function checkLower(check: LayerCheck, folder: LayerFolder): Promise<Drive
   // A parent's folder is gone: that is told of the parent, and nothing can be written here that would be right.
   if (expected.some((name) => name === undefined)) return []
   const text = expected.length === 0 ? undefined : formatLower(expected as string[])
-  const found = (await readText(folder.lower))?.trim()
+  const found = readText(folder.lower)?.trim()
   const problems: DriverProblem[] = []
   if (found !== text) {
     const kind = found === undefined ? 'missing-lower' : 'wrong-lower'
@@ -230,8 +235,7 @@ async function danglingLinks(
     const id = isLinkName(name) ? await findIDOfLink(home.path, name) : undefined
     // A layer that has lost its folder is told of by itself; one that is not the store's and has lost its `link`
     // needs this entry to find its name again.
-    if (id !== undefined && !names.has(id) && (referenced.has(id) || (await layerExists(home.path, id))))
-      continue
+    if (id !== undefined && !names.has(id) && (referenced.has(id) || layerExists(home.path, id))) continue
     const path = join(home.path, LINK_DIR, name)
     const repair = (): Promise<void> => rm(path, { recursive: true, force: true })
     problems.push(rubbish('dangling-l-entry', path, 'no layer has this name', repair))

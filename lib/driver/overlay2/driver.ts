@@ -113,16 +113,16 @@ export class Overlay2Driver implements Driver {
   }
 
   async exists(id: string): Promise<boolean> {
-    return await layerExists(this.home, id)
+    return layerExists(this.home, id)
   }
 
   async parent(id: string): Promise<string | undefined> {
-    const [first] = await readLower(await existingFolder(this.home, id))
+    const [first] = readLower(existingFolder(this.home, id))
     return first === undefined ? undefined : await idOfLink(this.home, first)
   }
 
   async get(id: string, options: MountOptions = {}): Promise<string> {
-    await existingFolder(this.home, id)
+    existingFolder(this.home, id)
     return await this.#mounts.get(id, options)
   }
 
@@ -131,13 +131,13 @@ export class Overlay2Driver implements Driver {
   }
 
   async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
-    return detached(await this.#mounts.open(id, await existingFolder(this.home, id), options))
+    return detached(await this.#mounts.open(id, existingFolder(this.home, id), options))
   }
 
   async remove(id: string): Promise<void> {
     if (!(await this.exists(id))) return
     await this.#mounts.whileUnmounted(id, async (folder) => {
-      const link = (await readText(folder.link))?.trim()
+      const link = readText(folder.link)?.trim()
       failpoint('driver.remove.before-rename')
       await moveToTrash(this.home, folder.dir)
       await fsyncDir(this.home, this.#home)
@@ -188,17 +188,17 @@ export class Overlay2Driver implements Driver {
   }
 
   async diskUsage(id: string): Promise<number> {
-    return await diskUsageOf((await existingFolder(this.home, id)).diff)
+    return await diskUsageOf(existingFolder(this.home, id).diff)
   }
 
   async openFiles(id: string): Promise<FileGetter> {
-    await existingFolder(this.home, id)
+    existingFolder(this.home, id)
     return new LayerFiles(this.home, id)
   }
 
   async metadata(id: string): Promise<LayerPaths> {
-    const folder = await existingFolder(this.home, id)
-    const ids = await Promise.all((await readLower(folder)).map((link) => idOfLink(this.home, link)))
+    const folder = existingFolder(this.home, id)
+    const ids = await Promise.all(readLower(folder).map((link) => idOfLink(this.home, link)))
     return {
       lowerdir: ids.map((lower) => folderOf(this.home, lower).diff),
       upperdir: folder.diff,
@@ -238,7 +238,7 @@ export class Overlay2Driver implements Driver {
 
   /** The folder of a layer whose parent is this one. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
   async #child(id: string, parent: string | undefined): Promise<LayerFolder> {
-    const folder = await existingFolder(this.home, id)
+    const folder = existingFolder(this.home, id)
     const actual = await this.parent(id)
     if (actual === parent) return folder
     const text = `the parent of ${id} is ${actual ?? 'none'}, not ${parent ?? 'none'}`

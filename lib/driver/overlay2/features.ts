@@ -19,8 +19,8 @@ type Feature = keyof typeof WORDS
 export type Features = { readonly [feature in Feature]: boolean }
 
 /** The features that the layer's upper has been mounted with. */
-export async function readFeatures(folder: LayerFolder): Promise<Features> {
-  const words = new Set((await readText(folder.features))?.split('\n') ?? [])
+export function readFeatures(folder: LayerFolder): Features {
+  const words = new Set(readText(folder.features)?.split('\n') ?? [])
   return {
     userxattr: words.has(WORDS.userxattr),
     redirectDir: words.has(WORDS.redirectDir),
@@ -34,7 +34,7 @@ export async function noteFeatures(
   options: MountOptions,
   durability: Durability,
 ): Promise<Features> {
-  const before = await readFeatures(folder)
+  const before = readFeatures(folder)
   const after = {
     userxattr: before.userxattr || options.userxattr === true,
     // metacopy=on turns redirect_dir=on by itself.

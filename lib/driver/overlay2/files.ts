@@ -58,7 +58,7 @@ export class LayerFiles implements FileGetter {
   }
 
   async #mountView(): Promise<DetachedMount | undefined> {
-    const base = (await readLower(folderOf(this.#home, this.#id))).length === 0
+    const base = readLower(folderOf(this.#home, this.#id)).length === 0
     if (base) return undefined
     this.#view ??= openView(this.#home, this.#id)
     return await this.#view

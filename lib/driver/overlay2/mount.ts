@@ -15,10 +15,10 @@
 import { constants } from 'node:fs'
 import { OverlaidError } from '../../errors.ts'
 import { parseMountInfo } from '../../fs/mountinfo.ts'
-import { AT_FDCWD, binding, type Bytes, type FsParameter } from '../../native/binding.ts'
+import { AT_FDCWD, binding, type Bytes, type FsParameter, type NewMount } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { MS, O_PATH, ST } from '../../native/flags.ts'
-import { cloneMount } from '../../native/mount.ts'
+import { cloneMount, type Detached } from '../../native/mount.ts'
 import { bestRung, type Rung } from '../../native/rung.ts'
 import { OVERLAYFS_MAGIC } from '../../native/statfs.ts'
 import type { MountOptions } from '../driver.ts'
@@ -52,16 +52,13 @@ export interface OverlayRequest {
   readonly via?: Rung
 }
 
-/** A mount that is in no mount table: it ends with its last descriptor, or when attached with its unmount. */
-export interface OverlayMount {
-  readonly fd: OwnedFd
+export interface OverlayMount extends Detached {
   /** How it was made; `clone` for a single layer, which overlayfs does not take. */
   readonly rung: Rung | 'clone'
 }
 
 /** A request with everything decided. */
 interface Plan {
-  readonly home: OwnedFd
   readonly request: OverlayRequest
   readonly layers: LayerNames
   readonly options: MountOptions
@@ -81,12 +78,11 @@ export async function mountOverlay(request: OverlayRequest): Promise<OverlayMoun
   const parameters = overlayOptions(options, hasUpper)
   const rung = request.via ?? (await bestRung())
   refuseDepth(layers.lowers.length, rung)
-  using home = new OwnedFd(await openDirectory(AT_FDCWD, request.home))
   // Without an upper an overlay is read-only whether asked or not.
-  const plan: Plan = { home, request, layers, options: { ...options, readOnly: !hasUpper }, parameters }
-  if (layers.work !== undefined) await prepareWork(home.fd, layers.work, options)
+  const plan: Plan = { request, layers, options: { ...options, readOnly: !hasUpper }, parameters }
+  if (layers.work !== undefined) await prepareWork(absolute(request.home, layers.work), options)
   if (layers.lowers.length + (hasUpper ? 1 : 0) === 1) return await mountSingle(plan, rung)
-  return { fd: await mountBy(plan, rung), rung }
+  return mountBy(plan, rung)
 }
 
 function nameLayers({ lowers, upper, work, options }: OverlayRequest): LayerNames {
@@ -126,29 +122,27 @@ function refuseDepth(lowers: number, rung: Rung): void {
   )
 }
 
-async function openDirectory(dirfd: number, path: Bytes): Promise<number> {
-  return binding.openat(dirfd, path, O_PATH | constants.O_DIRECTORY, 0)
-}
-
 /** Settles what an earlier volatile mount left, and notes that this is one. */
-async function prepareWork(home: number, work: Bytes, options: MountOptions): Promise<void> {
-  if (options.volatile !== true && !(await hasVolatileMark(home, work))) return
-  using fd = new OwnedFd(await openDirectory(home, work))
+async function prepareWork(work: Buffer, options: MountOptions): Promise<void> {
+  if (options.volatile !== true && !hasVolatileMark(work)) return
+  // Its name may be of bytes that are no text.
+  using fd = new OwnedFd(await binding.openat(AT_FDCWD, work, O_PATH | constants.O_DIRECTORY, 0))
   const path = `/proc/self/fd/${String(fd.fd)}`
   await settleVolatile(path)
   if (options.volatile === true) await noteVolatile(path)
 }
 
-async function mountBy(plan: Plan, rung: Rung): Promise<OwnedFd> {
+async function mountBy(plan: Plan, rung: Rung): Promise<OverlayMount> {
   if (rung === 'mount2') return mountByString(plan)
   const parameters = rung === 'fds' ? byDescriptor(plan) : byName(plan)
-  const fd = await binding.fsmountConfigured('overlay', parameters, mountAttributes(plan.options))
-  return verified(new OwnedFd(fd), plan, undefined)
+  const attributes = mountAttributes(plan.options)
+  const mount = await binding.fsmountConfigured('overlay', plan.request.home, parameters, attributes)
+  return verified(mount, rung, plan, undefined)
 }
 
 /** `lowerdir+` comes before upperdir: the kernel's own order of preference has no say, only ours for reading. */
-function byDescriptor({ home, layers, parameters }: Plan): FsParameter[] {
-  const directory = (key: string, path: Bytes): FsParameter => ({ key, dirfd: home.fd, path })
+function byDescriptor({ layers, parameters }: Plan): FsParameter[] {
+  const directory = (key: string, path: Bytes): FsParameter => ({ key, path })
   return [
     ...parameters.map(toParameter),
     ...layers.lowers.map((lower) => directory('lowerdir+', lower)),
@@ -158,10 +152,10 @@ function byDescriptor({ home, layers, parameters }: Plan): FsParameter[] {
 }
 
 /** Absolute names where they fit in a value, so that the mount table reads well; else by way of a descriptor. */
-function byName({ home, request, layers, parameters }: Plan): FsParameter[] {
+function byName({ request, layers, parameters }: Plan): FsParameter[] {
   const directory = (key: string, path: Bytes, escape: (name: Uint8Array) => Uint8Array): FsParameter => {
     const value = escape(absolute(request.home, path))
-    return value.length <= MAX_VALUE_BYTES ? { key, value } : { key, dirfd: home.fd, path, byName: true }
+    return value.length <= MAX_VALUE_BYTES ? { key, value } : { key, path, byName: true }
   }
   const asItIs = (name: Uint8Array): Uint8Array => name
   return [
@@ -181,33 +175,39 @@ function absolute(home: string, path: Bytes): Buffer {
   return bytes[0] === 0x2f ? bytes : Buffer.concat([Buffer.from(`${home}/`), bytes])
 }
 
-async function mountByString(plan: Plan): Promise<OwnedFd> {
-  const { home, request, layers, options, parameters } = plan
+async function mountByString(plan: Plan): Promise<OverlayMount> {
+  const { request, layers, options, parameters } = plan
   const data = optionString(layers, parameters)
   const flags = mountFlags(options)
-  const mount = await binding.mountDetached(home.fd, 'overlay', request.home, 'overlay', flags, data)
-  return verified(new OwnedFd(mount.fd), plan, mount.mountinfo)
+  const mount = await binding.mountDetached(request.home, 'overlay', request.home, 'overlay', flags, data)
+  return verified(mount, 'mount2', plan, mount.mountinfo)
 }
 
 /** A single layer, which overlayfs does not take: the folder itself is the merged view, writable if it is the upper. */
 async function mountSingle(plan: Plan, rung: Rung): Promise<OverlayMount> {
-  const { home, request, layers, options } = plan
+  const { request, layers, options } = plan
   if (options.context !== undefined) {
     const words = 'a single layer is shown as it is, with its own labels: it takes no SELinux context'
     throw new OverlaidError('ERR_INVALID_ARGUMENT', words)
   }
   const folder = absolute(request.home, layers.upper ?? layers.lowers[0] ?? '')
-  if (rung !== 'mount2') return { fd: await cloneMount(folder, mountAttributes(options)), rung: 'clone' }
+  if (rung !== 'mount2') return { ...(await cloneMount(folder, mountAttributes(options))), rung: 'clone' }
   // mount_setattr is of 5.12; a kernel without the better rungs may be older.
   const flags = MS.MS_BIND | mountFlags(options)
-  const { fd } = await binding.mountDetached(home.fd, folder, request.home, '', flags, '')
-  return { fd: new OwnedFd(fd), rung: 'clone' }
+  const { fd, mountID } = await binding.mountDetached(request.home, folder, request.home, '', flags, '')
+  return { fd: new OwnedFd(fd), mountID, rung: 'clone' }
 }
 
-/** Gives `fd` back when it is what `plan` asks for; else closes it, which unmounts it, and says what is wrong. */
-async function verified(fd: OwnedFd, plan: Plan, mountinfo: Buffer | undefined): Promise<OwnedFd> {
+/** Gives a mount on when it is what `plan` asks for; else closes it, which unmounts it, and says what is wrong. */
+async function verified(
+  mount: NewMount,
+  rung: Rung,
+  plan: Plan,
+  mountinfo: Buffer | undefined,
+): Promise<OverlayMount> {
+  const { type, flags, mountID } = mount
+  const fd = new OwnedFd(mount.fd)
   try {
-    const { type, flags } = await binding.fstatfs(fd.fd)
     if (type !== OVERLAYFS_MAGIC) throw mismatch('it is no overlay')
     const readOnly = (flags & ST.ST_RDONLY) !== 0
     if (readOnly && plan.options.readOnly !== true) {
@@ -218,7 +218,7 @@ async function verified(fd: OwnedFd, plan: Plan, mountinfo: Buffer | undefined):
     }
     if (!readOnly && plan.options.readOnly === true) throw mismatch('it is writable')
     if (mountinfo !== undefined) verifyLayers(plan.layers, mountinfo)
-    return fd
+    return { fd, mountID, rung }
   } catch (error) {
     await fd.closeAsync()
     throw error

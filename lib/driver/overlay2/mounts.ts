@@ -1,17 +1,15 @@
 /** The mounts at `<home>/<id>/merged`: made at the first get, counted, undone at the last put. */
-import { rmdir } from 'node:fs/promises'
+import { lstatSync, mkdirSync, rmdirSync } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { mkdirDurable } from '../../fs/atomic.ts'
 import { AT_FDCWD, binding } from '../../native/binding.ts'
-import type { OwnedFd } from '../../native/fd.ts'
 import { AT } from '../../native/flags.ts'
-import { attach, unmount } from '../../native/mount.ts'
+import { attachAtHome, unmount } from '../../native/mount.ts'
 import type { MountOptions } from '../driver.ts'
 import { noteFeatures, readFeatures } from './features.ts'
 import type { Home } from './home.ts'
 import { folderOf, type LayerFolder, MODES } from './layout.ts'
 import { readLower, readText } from './links.ts'
-import { mountOverlay } from './mount.ts'
+import { mountOverlay, type OverlayMount } from './mount.ts'
 import { lowerLinks } from './view.ts'
 
 /** STATX_ATTR_MOUNT_ROOT (5.8): two stats cannot tell a bind mount of the same file system. */
@@ -42,7 +40,7 @@ export class Mounts {
   put(id: string, force: boolean): Promise<void> {
     const folder = folderOf(this.#home.path, id)
     return this.#inTurn(id, async () => {
-      const count = await this.#countOf(id, folder)
+      const count = this.#counts.get(id) ?? ((await isMountPoint(folder.merged)) ? 1 : 0)
       if (count === 1) await unmountMerged(folder, force)
       if (count <= 1) this.#counts.delete(id)
       else this.#counts.set(id, count - 1)
@@ -73,27 +71,25 @@ export class Mounts {
   }
 
   /** The merged tree of `id` as a detached mount: what get() attaches. */
-  async open(id: string, folder: LayerFolder, options: MountOptions): Promise<OwnedFd> {
+  async open(id: string, folder: LayerFolder, options: MountOptions): Promise<OverlayMount> {
     const { path: home, durability } = this.#home
-    const lowers = lowerLinks(await readLower(folder))
+    const lowers = lowerLinks(readLower(folder))
     const upper = `${id}/diff`
-    const readOnly = options.readOnly === true || (await readText(folder.committed)) !== undefined
-    const features = readOnly ? await readFeatures(folder) : await noteFeatures(folder, options, durability)
+    const readOnly = options.readOnly === true || readText(folder.committed) !== undefined
+    const features = readOnly ? readFeatures(folder) : await noteFeatures(folder, options, durability)
     const layers = lowers.length === 0 ? { lowers, upper } : { lowers, upper, work: `${id}/work` }
-    return (await mountOverlay({ home, ...layers, options: { ...options, ...features, readOnly } })).fd
+    return mountOverlay({ home, ...layers, options: { ...options, ...features, readOnly } })
   }
 
   async #mount(id: string, folder: LayerFolder, options: MountOptions): Promise<void> {
-    const fd = await this.open(id, folder, options)
+    const { fd } = await this.open(id, folder, options)
     try {
-      // The parent of the mount point is no place for strangers, whatever they could do to a rename in flight.
-      await mkdirDurable(folder.merged, { mode: MODES.merged, durability: 'none' })
-      await attach(fd.fd, folder.merged)
+      makeMountPoint(folder)
+      await attachAtHome(fd, folder.merged)
     } catch (error) {
-      await removeMountPoint(folder)
-      throw error
-    } finally {
+      removeMountPoint(folder)
       await fd.closeAsync()
+      throw error
     }
   }
 
@@ -116,6 +112,7 @@ export class Mounts {
 }
 
 export async function isMountPoint(path: string): Promise<boolean> {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return false
   try {
     const { attributes } = await binding.statx(AT_FDCWD, path, AT.AT_SYMLINK_NOFOLLOW | AT.AT_NO_AUTOMOUNT)
     return (attributes & MOUNT_ROOT) !== 0n
@@ -133,7 +130,7 @@ async function unmountMerged(folder: LayerFolder, force: boolean): Promise<void>
     // Somebody unmounted it, and may have removed the folder: what was asked for is so.
     if (!hasCode(error, 'EINVAL', 'ENOENT')) throw error
   }
-  await removeMountPoint(folder)
+  removeMountPoint(folder)
 }
 
 function busy({ merged }: LayerFolder, cause: unknown): OverlaidError {
@@ -148,10 +145,19 @@ function busy({ merged }: LayerFolder, cause: unknown): OverlaidError {
   )
 }
 
-/** Takes the mount along that leaked into another namespace: rmdir detaches it there (3.18). */
-async function removeMountPoint({ merged }: LayerFolder): Promise<void> {
+/** The folder is there only while something is mounted on it. */
+function makeMountPoint({ merged }: LayerFolder): void {
   try {
-    await rmdir(merged)
+    mkdirSync(merged, { mode: MODES.merged })
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error
+  }
+}
+
+/** Takes the mount along that leaked into another namespace: rmdir detaches it there (3.18). */
+function removeMountPoint({ merged }: LayerFolder): void {
+  try {
+    rmdirSync(merged)
   } catch (error) {
     // EBUSY: mounted over, by someone else. ENOTEMPTY: someone's files. Either way not ours to remove.
     if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error

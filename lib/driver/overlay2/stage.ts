@@ -84,7 +84,7 @@ export class Staged implements StagedLayer {
   async settle(parent: string | undefined): Promise<number> {
     if (this.#state === 'settled' && this.#parent === parent) return this.#size
     this.#expect('applied', 'empty')
-    if (parent !== undefined) await existingFolder(this.#home.path, parent)
+    if (parent !== undefined) existingFolder(this.#home.path, parent)
     this.#state = 'broken'
     if (this.#notes !== undefined) this.#size += await settleIn(this.#home, this.layer, parent, this.#notes)
     this.#state = 'settled'
@@ -94,8 +94,8 @@ export class Staged implements StagedLayer {
 
   async commit(id: string, parent: string | undefined): Promise<void> {
     const target = folderOf(this.#home.path, id)
-    if (await layerExists(this.#home.path, id)) throw alreadyThere(id)
-    const below = parent === undefined ? undefined : await existingFolder(this.#home.path, parent)
+    if (layerExists(this.#home.path, id)) throw alreadyThere(id)
+    const below = parent === undefined ? undefined : existingFolder(this.#home.path, parent)
     await this.settle(parent)
     const link = newLinkName()
     await this.#writeMetadata(link, below)
@@ -106,14 +106,14 @@ export class Staged implements StagedLayer {
   async replace(id: string, parent: string | undefined): Promise<void> {
     const { path: home } = this.#home
     const target = folderOf(home, id)
-    const below = parent === undefined ? undefined : await existingFolder(home, parent)
+    const below = parent === undefined ? undefined : existingFolder(home, parent)
     await this.settle(parent)
     const link = await nameInLinks(home, id)
     await this.#writeMetadata(link ?? newLinkName(), below)
     // What was built on the old one is built on this.
     await markCommitted(this.layer, this.#home)
-    if (!(await layerExists(home, id))) return this.#publishAs(id, link, target)
-    if (link === undefined) await makeLink(home, await readLink(this.layer), id)
+    if (!layerExists(home, id)) return this.#publishAs(id, link, target)
+    if (link === undefined) await makeLink(home, readLink(this.layer), id)
     await binding.renameat2(AT_FDCWD, this.layer.dir, AT_FDCWD, target.dir, RENAME.RENAME_EXCHANGE)
     await fsyncDir(home, this.#home)
     await moveToTrash(home, this.layer.dir)
@@ -122,7 +122,7 @@ export class Staged implements StagedLayer {
 
   /** Into a place that is free, under a name of l/ that may be there already. */
   async #publishAs(id: string, link: string | undefined, target: LayerFolder): Promise<void> {
-    if (link === undefined) await this.#publish(id, await readLink(this.layer), target)
+    if (link === undefined) await this.#publish(id, readLink(this.layer), target)
     else {
       await renameInto(this.layer.dir, target.dir, id)
       await fsyncDir(this.#home.path, this.#home)
@@ -238,7 +238,7 @@ function openDirectory(path: string): OwnedFd {
 
 /** The `lower` of a child of `parent`. @throws ERR_CHAIN_TOO_DEEP, ERR_LAYER_NOT_FOUND */
 async function lowerOver(parent: LayerFolder): Promise<string> {
-  const lower = [await readLink(parent), ...(await readLower(parent))]
+  const lower = [readLink(parent), ...readLower(parent)]
   if (lower.length <= MAX_LOWERS) return formatLower(lower)
   throw new OverlaidError(
     'ERR_CHAIN_TOO_DEEP',

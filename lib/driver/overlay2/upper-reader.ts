@@ -22,7 +22,7 @@ export class UpperReader implements AsyncDisposable {
 
   /** Mounts the merged view too when the upper may hold renamed folders or bare metadata, and only then. */
   static async open(home: string, id: string, folder: LayerFolder): Promise<UpperReader> {
-    const { userxattr, redirectDir } = await readFeatures(folder)
+    const { userxattr, redirectDir } = readFeatures(folder)
     const prefix = userxattr ? 'user.overlay.' : 'trusted.overlay.'
     const view = redirectDir ? await openView(home, id) : undefined
     try {

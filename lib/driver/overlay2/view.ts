@@ -1,5 +1,5 @@
 /** A layer's merged content to read from: detached, read-only, gone when it is closed. */
-import type { OwnedFd } from '../../native/fd.ts'
+import type { Detached } from '../../native/mount.ts'
 import type { DetachedMount } from '../driver.ts'
 import { type Features, readFeatures } from './features.ts'
 import { folderOf, LINK_DIR } from './layout.ts'
@@ -13,26 +13,26 @@ export function lowerLinks(names: readonly string[]): string[] {
 
 /** Mounts `id` and its parents as lowers only. @throws ERR_LAYER_NOT_FOUND, ERR_DAMAGED */
 export async function openView(home: string, id: string): Promise<DetachedMount> {
-  const folder = await existingFolder(home, id)
-  const lowers = [`${id}/diff`, ...lowerLinks(await readLower(folder))]
-  return await mountView(home, lowers, await readFeatures(folder))
+  const folder = existingFolder(home, id)
+  const lowers = [`${id}/diff`, ...lowerLinks(readLower(folder))]
+  return await mountView(home, lowers, readFeatures(folder))
 }
 
 /** Mounts what lies below `id`; undefined for a base layer. */
 export async function openParentView(home: string, id: string): Promise<DetachedMount | undefined> {
-  const lowers = lowerLinks(await readLower(folderOf(home, id)))
+  const lowers = lowerLinks(readLower(folderOf(home, id)))
   return lowers.length === 0 ? undefined : await mountView(home, lowers)
 }
 
 async function mountView(home: string, lowers: string[], features?: Features): Promise<DetachedMount> {
-  const { fd } = await mountOverlay({ home, lowers, options: { readOnly: true, ...features } })
-  return detached(fd)
+  return detached(await mountOverlay({ home, lowers, options: { readOnly: true, ...features } }))
 }
 
 /** A mount that lives as long as its descriptor. */
-export function detached(fd: OwnedFd): DetachedMount {
+export function detached({ fd, mountID }: Detached): DetachedMount {
   return {
     fd,
+    mountID,
     // The last descriptor's close is the unmount, which may take its time.
     [Symbol.asyncDispose]: () => fd.closeAsync(),
   }

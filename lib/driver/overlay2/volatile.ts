@@ -7,16 +7,17 @@
  * it is: nothing was lost that the page cache had, however the process or the mount ended. So each volatile mount
  * notes the boot in `work/overlaid-boot-id`, which the kernel leaves alone.
  */
+import { lstatSync } from 'node:fs'
 import { readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { AT_FDCWD, binding, type Bytes } from '../../native/binding.ts'
+import { AT_FDCWD, binding } from '../../native/binding.ts'
 import { bootID } from '../../native/boot-id.ts'
 import { OwnedFd } from '../../native/fd.ts'
 
 /** Notes in `work` that this boot is about to mount it volatile. */
 export async function noteVolatile(work: string): Promise<void> {
-  await writeFile(noteOf(work), await bootID(), { mode: 0o600 })
+  await writeFile(noteOf(work), bootID(), { mode: 0o600 })
 }
 
 /**
@@ -26,9 +27,9 @@ export async function noteVolatile(work: string): Promise<void> {
  */
 export async function settleVolatile(work: string): Promise<void> {
   const incompat = join(work, 'work', 'incompat')
-  if (!(await hasVolatileMark(AT_FDCWD, work))) return
+  if (!hasVolatileMark(Buffer.from(work))) return
   const noted = await readNote(work)
-  if (noted !== (await bootID())) {
+  if (noted !== bootID()) {
     throw new OverlaidError(
       'ERR_VOLATILE_LOST',
       'this layer was mounted volatile and the machine was restarted since: what was written may be incomplete',
@@ -50,16 +51,10 @@ function noteOf(work: string): string {
   return join(work, 'overlaid-boot-id')
 }
 
-/** Whether the kernel's mark is in the work directory `work`, named from `dirfd`. */
-export async function hasVolatileMark(dirfd: number, work: Bytes): Promise<boolean> {
-  const mark = Buffer.concat([Buffer.from(work), Buffer.from('/work/incompat/volatile')])
-  try {
-    await binding.statx(dirfd, mark, 0)
-    return true
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return false
-    throw error
-  }
+/** Whether the kernel's mark is in the work directory `work`. */
+export function hasVolatileMark(work: Buffer): boolean {
+  const mark = Buffer.concat([work, Buffer.from('/work/incompat/volatile')])
+  return lstatSync(mark, { throwIfNoEntry: false }) !== undefined
 }
 
 async function readNote(work: string): Promise<string | undefined> {
