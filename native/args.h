@@ -92,12 +92,29 @@ class Args {
   }
   Napi::Value Next() { return info_[at_++]; }
 
+  // Reading a property runs JavaScript, which fails when a getter throws and in a worker thread
+  // that is being terminated; what is empty then must reach no other call of napi's, which would
+  // abort.
+  Napi::Value Member(const Napi::Object& object, const char* name) {
+    return Readable(object.Get(name), name);
+  }
+  Napi::Value Element(const Napi::Array& array, uint32_t index, const char* name) {
+    return Readable(array.Get(index), name);
+  }
+  bool Flag(const Napi::Object& object, const char* name) {
+    const auto value = Member(object, name);
+    if (value.IsBoolean()) return value.As<Napi::Boolean>().Value();
+    if (!value.IsUndefined()) Fail(name, "a boolean");
+    return false;
+  }
+
   // Remembers the first thing that is wrong.
   void Fail(const char* name, const char* expected) {
     if (failure_.empty()) failure_ = std::string("\"") + name + "\" must be " + expected;
   }
   bool Failed() const { return !failure_.empty(); }
   Napi::Value Throw() const {
+    if (info_.Env().IsExceptionPending()) return info_.Env().Undefined();
     auto error = Napi::TypeError::New(info_.Env(), failure_);
     error.Set("code", "ERR_INVALID_ARG_TYPE");
     error.ThrowAsJavaScriptException();
@@ -105,6 +122,12 @@ class Args {
   }
 
  private:
+  Napi::Value Readable(Napi::Value value, const char* name) {
+    if (!value.IsEmpty()) return value;
+    Fail(name, "readable");
+    return info_.Env().Undefined();
+  }
+
   const Napi::CallbackInfo& info_;
   size_t at_ = 0;
   std::string failure_;

@@ -129,7 +129,7 @@ Napi::Value Scandirat(const Napi::CallbackInfo& info) {
   Args args(info);
   const int dirfd = args.FdNumber("dirfd");
   auto path = args.Path("path");
-  const bool with_xattrs = args.Object("options").Get("xattrs").ToBoolean();
+  const bool with_xattrs = args.Flag(args.Object("options"), "xattrs");
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "scandirat", [=] { return Scan(dirfd, path, with_xattrs); });
 }

@@ -32,22 +32,22 @@ class OpReader {
     auto object = args_.ObjectOf(value, "op");
     FileOp op;
     op.kind = ReadKind(object);
-    op.path = args_.PathOf(object.Get("path"), "path");
+    op.path = args_.PathOf(args_.Member(object, "path"), "path");
     switch (op.kind) {
       case Kind::kFile:
       case Kind::kWrite:
-        ReadData(object.Get("data"), op);
+        ReadData(args_.Member(object, "data"), op);
         break;
       case Kind::kSymlink:
       case Kind::kLink:
-        op.target = args_.PathOf(object.Get("target"), "target");
+        op.target = args_.PathOf(args_.Member(object, "target"), "target");
         break;
       case Kind::kRename:
-        op.target = args_.PathOf(object.Get("dest"), "dest");
+        op.target = args_.PathOf(args_.Member(object, "dest"), "dest");
         break;
       case Kind::kNode:
-        op.major_number = args_.IntegerOf<uint32_t>(object.Get("major"), "major");
-        op.minor_number = args_.IntegerOf<uint32_t>(object.Get("minor"), "minor");
+        op.major_number = args_.IntegerOf<uint32_t>(args_.Member(object, "major"), "major");
+        op.minor_number = args_.IntegerOf<uint32_t>(args_.Member(object, "minor"), "minor");
         break;
       default:
         break;
@@ -59,7 +59,7 @@ class OpReader {
 
  private:
   Kind ReadKind(Napi::Object object) {
-    const auto value = object.Get("op");
+    const auto value = args_.Member(object, "op");
     const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
     for (const auto& known : kKinds) {
       if (known.name == name) return known.kind;
@@ -71,26 +71,26 @@ class OpReader {
   void ReadData(Napi::Value value, FileOp& op) {
     auto list = args_.ArrayOf(value, "data");
     for (uint32_t i = 0; i < list.Length(); i++) {
-      const Napi::Value chunk = list.Get(i);
+      const auto chunk = args_.Element(list, i, "data");
       const auto [bytes, size] = args_.View(chunk, "data");
       if (size == 0) continue;
       op.data.push_back({.iov_base = bytes, .iov_len = size});
-      keep_.Set(keep_.Length(), chunk);
+      if (!keep_.Set(keep_.Length(), chunk)) args_.Fail("data", "kept");
     }
   }
 
   void ReadOptions(Napi::Object object, FileOp& op) {
-    op.recursive = object.Get("recursive").ToBoolean();
-    op.missing_ok = object.Get("missingOk").ToBoolean();
+    op.recursive = args_.Flag(object, "recursive");
+    op.missing_ok = args_.Flag(object, "missingOk");
     const char* name = op.kind == Kind::kWrite ? "offset" : "size";
-    const auto offset = object.Get(name);
+    const auto offset = args_.Member(object, name);
     if (!offset.IsUndefined()) op.offset = args_.IntegerOf<int64_t>(offset, name);
     if (op.offset < 0) args_.Fail(name, "an integer in range");
   }
 
   template <typename T>
   std::optional<T> Optional(Napi::Object object, const char* name) {
-    const auto value = object.Get(name);
+    const auto value = args_.Member(object, name);
     if (value.IsUndefined()) return std::nullopt;
     return args_.IntegerOf<T>(value, name);
   }
@@ -104,13 +104,13 @@ class OpReader {
       metadata.mtime = timespec{.tv_sec = static_cast<time_t>(*seconds),
                                 .tv_nsec = static_cast<long>(nanoseconds)};
     }
-    const auto value = object.Get("xattrs");
+    const auto value = args_.Member(object, "xattrs");
     if (value.IsUndefined()) return;
     auto list = args_.ArrayOf(value, "xattrs");
     for (uint32_t i = 0; i < list.Length(); i++) {
-      auto xattr = args_.ObjectOf(list.Get(i), "xattr");
-      metadata.xattrs.emplace_back(args_.PathOf(xattr.Get("name"), "name"),
-                                   args_.BytesOf(xattr.Get("value"), "value"));
+      auto xattr = args_.ObjectOf(args_.Element(list, i, "xattrs"), "xattr");
+      metadata.xattrs.emplace_back(args_.PathOf(args_.Member(xattr, "name"), "name"),
+                                   args_.BytesOf(args_.Member(xattr, "value"), "value"));
     }
   }
 
@@ -127,7 +127,7 @@ Napi::Value Fileops(const Napi::CallbackInfo& info) {
   std::vector<FileOp> ops;
   ops.reserve(list.Length());
   for (uint32_t i = 0; i < list.Length() && !args.Failed(); i++)
-    ops.push_back(reader.Read(list.Get(i)));
+    ops.push_back(reader.Read(args.Element(list, i, "ops")));
   if (args.Failed()) return args.Throw();
   return RunJob(
       info.Env(), "fileops",

@@ -83,13 +83,13 @@ Result<NewMount> MountConfigured(const Request& request) {
 Parameter ReadParameter(Args& args, Napi::Value value) {
   auto object = args.ObjectOf(value, "parameter");
   Parameter parameter;
-  parameter.key = args.PathOf(object.Get("key"), "key");
-  const auto text = object.Get("value");
+  parameter.key = args.PathOf(args.Member(object, "key"), "key");
+  const auto text = args.Member(object, "value");
   if (!text.IsUndefined()) parameter.value = args.PathOf(text, "value");
-  const auto path = object.Get("path");
+  const auto path = args.Member(object, "path");
   if (path.IsUndefined()) return parameter;
   parameter.path = args.PathOf(path, "path");
-  parameter.by_name = object.Get("byName").ToBoolean();
+  parameter.by_name = args.Flag(object, "byName");
   return parameter;
 }
 
@@ -102,7 +102,7 @@ Napi::Value FsmountConfigured(const Napi::CallbackInfo& info) {
   request.attributes = args.Integer<uint32_t>("attributes");
   request.parameters.reserve(list.Length());
   for (uint32_t i = 0; i < list.Length(); i++)
-    request.parameters.push_back(ReadParameter(args, list.Get(i)));
+    request.parameters.push_back(ReadParameter(args, args.Element(list, i, "parameters")));
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "fsmount",
                 [request = std::move(request)] { return MountConfigured(request); });

@@ -168,7 +168,7 @@ Napi::Value OpenTree(const Napi::CallbackInfo& info) {
 sys::MountAttr ReadMountAttr(Args& args) {
   auto object = args.Object("attr");
   const auto field = [&](const char* name) -> uint64_t {
-    const auto value = object.Get(name);
+    const auto value = args.Member(object, name);
     return value.IsUndefined() ? 0 : args.IntegerOf<uint64_t>(value, name);
   };
   return {.attr_set = field("set"),

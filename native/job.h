@@ -14,12 +14,27 @@
 
 namespace overlaid {
 
+// A promise and what settles it. In a worker thread that is being terminated none can be made, and
+// Napi::Promise::Deferred would hold garbage: `promise` is undefined then, which nobody will see.
+struct Deferred {
+  explicit Deferred(Napi::Env env) : promise(env.Undefined()) {
+    napi_value value = nullptr;
+    if (napi_create_promise(env, &handle, &value) == napi_ok) promise = Napi::Value(env, value);
+  }
+
+  explicit operator bool() const { return handle != nullptr; }
+
+  napi_deferred handle = nullptr;
+  Napi::Value promise;
+};
+
+// Fails in such a thread as well, where nobody waits for it.
 template <typename T>
-void Settle(Napi::Env env, const Napi::Promise::Deferred& deferred, Result<T>& outcome) {
+void Settle(Napi::Env env, napi_deferred deferred, Result<T>& outcome) {
   if (outcome) {
-    deferred.Resolve(ToJs(env, *outcome));
+    napi_resolve_deferred(env, deferred, ToJs(env, *outcome));
   } else {
-    deferred.Reject(ToError(env, outcome.error()).Value());
+    napi_reject_deferred(env, deferred, ToError(env, outcome.error()).Value());
   }
 }
 
@@ -32,11 +47,12 @@ class Job : public Napi::AsyncWorker {
 
   // Starts `work`; `keep` is held until it is done (memory of JavaScript's that the work reads).
   static Napi::Value Run(Napi::Env env, const char* name, Work work, Napi::Object keep = {}) {
-    auto* job = new Job(env, name, std::move(work));
+    const Deferred deferred(env);
+    if (!deferred) return deferred.promise;
+    auto* job = new Job(env, name, std::move(work), deferred.handle);
     if (!keep.IsEmpty()) job->keep_ = Napi::Persistent(keep);
-    auto promise = job->deferred_.Promise();
     job->Queue();
-    return promise;
+    return deferred.promise;
   }
 
  protected:
@@ -44,14 +60,16 @@ class Job : public Napi::AsyncWorker {
 
   void OnOK() override { Settle(Env(), deferred_, *outcome_); }
 
-  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+  void OnError(const Napi::Error& error) override {
+    napi_reject_deferred(Env(), deferred_, error.Value());
+  }
 
  private:
-  Job(Napi::Env env, const char* name, Work work)
-      : Napi::AsyncWorker(env, name), work_(std::move(work)), deferred_(env) {}
+  Job(Napi::Env env, const char* name, Work work, napi_deferred deferred)
+      : Napi::AsyncWorker(env, name), work_(std::move(work)), deferred_(deferred) {}
 
   Work work_;
-  Napi::Promise::Deferred deferred_;
+  napi_deferred deferred_;
   Napi::ObjectReference keep_;
   std::optional<Outcome> outcome_;
 };
@@ -64,10 +82,11 @@ Napi::Value RunJob(Napi::Env env, const char* name, Work work, Napi::Object keep
 // As RunJob, for work that cannot wait for anything: it is done at once, on the calling thread.
 template <typename Work>
 Napi::Value RunNow(Napi::Env env, Work work) {
-  Napi::Promise::Deferred deferred(env);
+  const Deferred deferred(env);
+  if (!deferred) return deferred.promise;
   auto outcome = work();
-  Settle(env, deferred, outcome);
-  return deferred.Promise();
+  Settle(env, deferred.handle, outcome);
+  return deferred.promise;
 }
 
 // As RunJob, for work that changes what belongs to its thread (working directory, mount namespace):

@@ -189,7 +189,7 @@ Napi::Value Openat2Call(const Napi::CallbackInfo& info) {
   auto path = args.Path("path");
   const auto how_object = args.Object("how");
   const auto field = [&](const char* name) -> uint64_t {
-    const auto value = how_object.Get(name);
+    const auto value = args.Member(how_object, name);
     return value.IsUndefined() ? 0 : args.IntegerOf<uint64_t>(value, name);
   };
   const sys::OpenHow how{

@@ -10,7 +10,7 @@ mkdir -p "$build"
 rm -rf "$build/native"
 cp -r native binding.gyp package.json "$build"
 ln -sfn "$PWD/node_modules" "$build/node_modules"
-GYP_DEFINES="sanitize=address,undefined" npx node-gyp -C "$build" --loglevel=error configure build
+GYP_DEFINES="sanitize=address,undefined" npx node-gyp -C "$build" --loglevel=error --jobs=max configure build
 
 asan="$(${CC:-gcc} -print-file-name=libasan.so)"
 ubsan="$(${CC:-gcc} -print-file-name=libubsan.so)"
