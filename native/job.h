@@ -52,7 +52,8 @@ class Job : public Napi::AsyncWorker {
     auto* job = new Job(env, name, std::move(work), deferred.handle);
     if (!keep.IsEmpty()) job->keep_ = Napi::Persistent(keep);
     job->Queue();
-    return deferred.promise;
+    // It deletes itself when it is done.
+    return deferred.promise;  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks)
   }
 
  protected:

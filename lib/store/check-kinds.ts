@@ -127,7 +127,7 @@ export const KINDS = {
   'missing-container-folder': {
     severity: 'damage',
     meaning: "the container's writable layer, or its init layer, is gone from the driver's home",
-    remedy: 'repair makes a lost init layer anew; a lost writable layer is lost: remove the container',
+    remedy: 'its changes are lost: remove the container and create it again',
   },
   'missing-container-layer': {
     severity: 'damage',

@@ -36,6 +36,8 @@ export async function removeImages(
   const report = { untagged: [] as string[], deleted: [] as string[] }
   try {
     for (const ref of refs) {
+      // First without the lock, for which a root that is missing would be made.
+      await findImageID(store.paths, await readReferences(store.paths), ref)
       await store.locked(async () => {
         const repositories = await readReferences(store.paths)
         await removeOne(store, ref, { ...report, repositories, force })

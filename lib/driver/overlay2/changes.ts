@@ -68,22 +68,26 @@ async function compare(
     if (!side.merged && isWhiteout(entry, options.prefix, inXattrWhiteouts)) {
       if (found !== undefined) changes.push({ kind: 'D', path: at })
     } else {
-      for (const change of await compareEntry(side, entry, old, found, at, options)) changes.push(change)
+      const pair = { side, entry, old, found, path: at }
+      for (const change of await compareEntry(pair, options)) changes.push(change)
     }
   }
   if (side.hides && old !== undefined) changes.push(...(await deletedBelow(old, path, entries)))
   return changes
 }
 
-async function compareEntry(
-  side: Side,
-  entry: ScannedEntry,
-  old: number | undefined,
-  found: Stat | undefined,
-  path: Buffer,
-  options: ChangesOptions,
-): Promise<Change[]> {
-  const inside = await compareInside(side, entry, old, found, path, options)
+/** An entry of the directory `side`, and what the parent's directory `old` has by that name. */
+interface Pair {
+  readonly side: Side
+  readonly entry: ScannedEntry
+  readonly old: number | undefined
+  readonly found: Stat | undefined
+  readonly path: Buffer
+}
+
+async function compareEntry(pair: Pair, options: ChangesOptions): Promise<Change[]> {
+  const { entry, old, found, path } = pair
+  const inside = await compareInside(pair, options)
   if (found === undefined) return [{ kind: 'A', path }, ...inside]
   const changed = isDifferent(entry, found) || (await hasOtherCapability(entry, old, found))
   // moby: a directory with changes in it is listed, so that a commit keeps its metadata.
@@ -92,11 +96,7 @@ async function compareEntry(
 
 /** Changes below the directory `path`. */
 async function compareInside(
-  side: Side,
-  entry: ScannedEntry,
-  old: number | undefined,
-  found: Stat | undefined,
-  path: Buffer,
+  { side, entry, old, found, path }: Pair,
   options: ChangesOptions,
 ): Promise<Change[]> {
   // Of a directory that something else replaced, moby does not tell what was in it.

@@ -10,6 +10,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { joinBytes, pathAt, walk } from '../../fs/walk.ts'
 import { binding, type ScannedEntry, type Stat } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
+import { OPAQUE_MARK, whiteoutName } from '../../oci/whiteout.ts'
 import type { EntryType } from '../../tar/entry.ts'
 import type { TarMember } from '../../tar/encode.ts'
 import type { TarSource } from '../../tar/writer.ts'
@@ -101,9 +102,6 @@ function parentOf(path: Buffer): string {
   return slash < 0 ? '' : path.toString('latin1', 0, slash)
 }
 
-const WHITEOUT_PREFIX = Buffer.from('.wh.')
-const OPAQUE_NAME = Buffer.from('.wh..wh..opq')
-
 /** The members of the layer's tar. */
 export async function* diffSources(
   diffFd: number,
@@ -168,7 +166,7 @@ function ownerOf({ uid, gid }: Stat): { uid: number; gid: number } {
 function whiteoutMember({ path, name, stat }: DiffEntry): TarMember {
   const parent = path.subarray(0, path.length - name.length)
   return {
-    name: Buffer.concat([parent, WHITEOUT_PREFIX, name]),
+    name: Buffer.concat([parent, whiteoutName(name)]),
     type: 'file',
     mode: 0o600,
     ...ownerOf(stat),
@@ -180,7 +178,7 @@ function whiteoutMember({ path, name, stat }: DiffEntry): TarMember {
 /** moby gives it the directory's permissions and owner, and no time. */
 function opaqueMember({ path, stat }: DiffEntry): TarMember {
   return {
-    name: joinBytes(path, OPAQUE_NAME),
+    name: joinBytes(path, OPAQUE_MARK),
     type: 'file',
     mode: stat.mode & 0o777,
     ...ownerOf(stat),
