@@ -2,9 +2,7 @@
 import { Container } from './container.ts'
 import { findMount } from './container-db.ts'
 import { type ContainerEntry, findContainer, listContainers, mountStateOf } from './container-entry.ts'
-import { removeContainer } from './container-remove.ts'
 import type { StoreContext } from './context.ts'
-import { createContainer } from './create.ts'
 import { findImage } from './image-find.ts'
 import type { Image } from './image-store.ts'
 
@@ -73,12 +71,14 @@ export class Containers {
     this.#store.expectOpen()
     const found = typeof image === 'string' ? await findImage(this.#store, image) : image
     const name = typeof image === 'string' ? image : (image.names[0] ?? image.id)
+    const { createContainer } = await import('./create.ts')
     return this.get(await createContainer(this.#store, found, name, options))
   }
 
   /** @throws ERR_IN_USE while a process has it mounted or when dockerd made it, ERR_CONTAINER_NOT_FOUND */
   async remove(nameOrID: string): Promise<void> {
     this.#store.expectOpen()
+    const { removeContainer } = await import('./container-remove.ts')
     await removeContainer(this.#store, await findContainer(this.#store, nameOrID))
   }
 }

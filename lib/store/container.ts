@@ -2,11 +2,8 @@
 import type { Change, LayerPaths, MountOptions } from '../driver/driver.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, Digest } from '../oci/digest.ts'
-import { commitContainer } from './commit.ts'
 import { type ContainerEntry, expectContainer, mountStateOf } from './container-entry.ts'
-import { removeContainer } from './container-remove.ts'
 import type { StoreContext } from './context.ts'
-import { exportContainer } from './export.ts'
 import { findImage } from './image-find.ts'
 import type { Image } from './image-store.ts'
 import { readLayers } from './layer-db.ts'
@@ -112,7 +109,12 @@ export class Container {
   /** The merged root file system as one tar. */
   export(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<Buffer> {
     this.#store.expectOpen()
-    return exportContainer(this.#store, this.#entry, options)
+    return this.#export(options)
+  }
+
+  async *#export(options: { readonly signal?: AbortSignal }): AsyncGenerator<Buffer> {
+    const { exportContainer } = await import('./export.ts')
+    yield* exportContainer(this.#store, this.#entry, options)
   }
 
   /**
@@ -121,6 +123,7 @@ export class Container {
    */
   async commit(ref?: string, options: CommitOptions = {}): Promise<Image> {
     this.#store.expectOpen()
+    const { commitContainer } = await import('./commit.ts')
     return findImage(this.#store, await commitContainer(this.#store, this.#entry, ref, options))
   }
 
@@ -160,6 +163,7 @@ export class Container {
   /** Removes the container with its changes. @throws ERR_IN_USE while a process has it mounted */
   async remove(): Promise<void> {
     this.#store.expectOpen()
+    const { removeContainer } = await import('./container-remove.ts')
     await removeContainer(this.#store, this.#entry)
   }
 

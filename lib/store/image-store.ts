@@ -6,22 +6,15 @@ import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, DiffID, Digest } from '../oci/digest.ts'
 import { type HistoryEntry, historyOf } from '../oci/history.ts'
 import type { TarLimits } from '../tar/entry.ts'
-import { openImageSource } from '../transfer/open.ts'
 import type { ImageSource } from '../transfer/source.ts'
 import type { StoreContext } from './context.ts'
-import { exportImage } from './export.ts'
 import { findImage, findImageID } from './image-find.ts'
 import { listImages } from './image-list.ts'
-import { mountImage } from './image-mount.ts'
 import { nameImage, parseTag } from './image-name.ts'
-import { removeImages } from './image-remove.ts'
-import { importImage } from './import.ts'
 import { readLayer } from './layer-db.ts'
-import { loadImages } from './load.ts'
 import type { Mount } from './mount.ts'
 import type { OnProgress } from './progress.ts'
 import { readReferences } from './references.ts'
-import { saveImages } from './save.ts'
 
 /** One image, as read. Plain data. */
 export interface Image {
@@ -122,6 +115,7 @@ export class Images {
     this.#store.expectOpen()
     // What refuses to write does so before an archive is read.
     await this.#store.prepare()
+    const { loadImages } = await importLoad()
     if (isSource(from)) return loadImages(this.#store, from, options)
     await using source = await openFrom(this.#store, from, options)
     return await loadImages(this.#store, source, options)
@@ -130,12 +124,18 @@ export class Images {
   /** One tar of the images that `refs` name, layers byte for byte as they were loaded. */
   save(refs: readonly string[], options: SaveOptions = {}): AsyncIterable<Buffer> {
     this.#store.expectOpen()
-    return saveImages(this.#store, refs, options)
+    return this.#save(refs, options)
+  }
+
+  async *#save(refs: readonly string[], options: SaveOptions): AsyncGenerator<Buffer> {
+    const { saveImages } = await import('./save.ts')
+    yield* saveImages(this.#store, refs, options)
   }
 
   /** A root file system's tar becomes a one-layer image. */
   async import(tar: AsyncIterable<Buffer>, ref: string, options: ImportOptions = {}): Promise<Image> {
     this.#store.expectOpen()
+    const { importImage } = await import('./import.ts')
     return this.get(await importImage(this.#store, tar, ref, options))
   }
 
@@ -150,6 +150,8 @@ export class Images {
   async tag(ref: string, newRef: string): Promise<void> {
     this.#store.expectOpen()
     const name = parseTag(newRef)
+    // First without the lock, for which a root that is missing would be made.
+    await findImageID(this.#store.paths, await readReferences(this.#store.paths), ref)
     await this.#store.locked(async () => {
       const { id } = await findImageID(this.#store.paths, await readReferences(this.#store.paths), ref)
       await nameImage(this.#store, id, name)
@@ -163,21 +165,27 @@ export class Images {
    */
   async remove(refs: readonly string[], options: { readonly force?: boolean } = {}): Promise<RemoveReport> {
     this.#store.expectOpen()
+    const { removeImages } = await import('./image-remove.ts')
     return removeImages(this.#store, refs, options.force ?? false)
   }
 
   /** The image's merged content, read-only. */
   async mount(ref: string, options: ImageMountOptions = {}): Promise<Mount> {
     const image = await this.get(ref)
+    const { mountImage } = await import('./image-mount.ts')
     return mountImage(this.#store, image, options)
   }
 
   /** The image's merged root file system as one tar, without a mount that anyone sees. */
   async *export(ref: string, options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Buffer> {
     const image = await this.get(ref)
+    const { exportImage } = await import('./export.ts')
     yield* exportImage(this.#store, image, options)
   }
 }
+
+// Not in the method: in a function with `await using` TypeScript 6.0 leaves the .ts of an import() as it is.
+const importLoad = () => import('./load.ts')
 
 function isSource(from: LoadFrom): from is ImageSource {
   return typeof from === 'object' && 'images' in from
@@ -188,6 +196,7 @@ async function openFrom(
   from: string | AsyncIterable<Buffer>,
   { limits, signal }: LoadOptions,
 ): Promise<ImageSource> {
+  const { openImageSource } = await import('../transfer/open.ts')
   return openImageSource(from, {
     // A stream is spooled where the layers will be: there the space is, or is not.
     spoolDir: join(driver.home, 'staging'),

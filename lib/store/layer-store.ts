@@ -5,7 +5,6 @@ import { idPrefixOf } from '../oci/reference.ts'
 import type { StoreContext } from './context.ts'
 import { withLayer } from './reading-lease.ts'
 import { type LayerRecord, listChainIDs, readLayer } from './layer-db.ts'
-import { layerTar } from './layer-tar.ts'
 import { type LayerUse, layerUse } from './use.ts'
 
 /** A layer with the number of things that need it. */
@@ -49,6 +48,7 @@ export class Layers {
   async *tar(chainID: string, options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Buffer> {
     this.#store.expectOpen()
     const layer = await this.#find(chainID)
+    const { layerTar } = await import('./layer-tar.ts')
     yield* withLayer(this.#store, layer.chainID, () => layerTar(this.#store, layer, options))
   }
 

@@ -8,21 +8,22 @@
  *
  * Everything is in files that dockerd reads too (paths.ts draws them), and nothing is cached between calls: several
  * processes share a root, and a dockerd may take its turn on it.
+ *
+ * What a short command never needs (load, save, check, …) is imported when it is first asked for.
  */
 import { resolve } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
 import { type DriverRefusal, selectDriver } from '../driver/select.ts'
 import type { Durability } from '../fs/atomic.ts'
-import { check, type CheckOptions, type CheckReport } from './check.ts'
+import type { CheckOptions, CheckReport } from './check.ts'
 import { Containers } from './container-store.ts'
-import { diskUsage, type DiskUsage } from './df.ts'
+import type { DiskUsage } from './df.ts'
 import { isDockerdRunning } from './docker.ts'
-import { gc, type GcOptions, type GcReport } from './gc.ts'
+import type { GcOptions, GcReport } from './gc.ts'
 import { Images } from './image-store.ts'
-import { storeInfo, type StoreInfo } from './info.ts'
+import type { StoreInfo } from './info.ts'
 import { Layers } from './layer-store.ts'
 import { checkVersion, expectAccess, expectFolder, OpenRoot } from './open-root.ts'
-import { unmountAnything } from './unmount.ts'
 
 export interface StoreOptions {
   /** Docker's name of a storage driver; default: the one whose state is in the root, else the best that works. */
@@ -82,26 +83,30 @@ export class Store implements AsyncDisposable {
   }
 
   /** What the root is on, what this machine can do, and how much is there. */
-  info(): Promise<StoreInfo> {
+  async info(): Promise<StoreInfo> {
     this.#open.expectOpen()
+    const { storeInfo } = await import('./info.ts')
     return storeInfo(this.#open, this.#refused)
   }
 
   /** Where the disk's bytes are; walks all layers. */
-  df(options: { readonly signal?: AbortSignal } = {}): Promise<DiskUsage> {
+  async df(options: { readonly signal?: AbortSignal } = {}): Promise<DiskUsage> {
     this.#open.expectOpen()
+    const { diskUsage } = await import('./df.ts')
     return diskUsage(this.#open, options)
   }
 
   /** Removes what crashes left, and layers that nothing refers to. */
-  gc(options: GcOptions = {}): Promise<GcReport> {
+  async gc(options: GcOptions = {}): Promise<GcReport> {
     this.#open.expectOpen()
+    const { gc } = await import('./gc.ts')
     return gc(this.#open, options)
   }
 
   /** Verifies the store. */
-  check(options: CheckOptions = {}): Promise<CheckReport> {
+  async check(options: CheckOptions = {}): Promise<CheckReport> {
     this.#open.expectOpen()
+    const { check } = await import('./check.ts')
     return check(this.#open, options)
   }
 
@@ -110,8 +115,9 @@ export class Store implements AsyncDisposable {
    * With `force` also one that a living process holds, or that is busy.
    * @throws ERR_MOUNT_NOT_FOUND, ERR_IN_USE, ERR_CONTAINER_NOT_FOUND
    */
-  unmount(what: string, options: { readonly force?: boolean } = {}): Promise<void> {
+  async unmount(what: string, options: { readonly force?: boolean } = {}): Promise<void> {
     this.#open.expectOpen()
+    const { unmountAnything } = await import('./unmount.ts')
     return unmountAnything(this.#open, what, options)
   }
 

@@ -15,7 +15,8 @@
  *     for await (const bytes of driver.diff(id, cacheID)) …   // <id>/diff as a layer tar
  *
  * The parts: layout.ts draws the home; stage.ts has the commit protocol; mounts.ts counts mounts and mount.ts makes
- * them; diff.ts and changes.ts read an upper directory; check.ts finds what is broken or left over.
+ * them; diff.ts and changes.ts read an upper directory; check.ts finds what is broken or left over. What mounts
+ * don't need is imported when it is first asked for.
  */
 import { readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -23,7 +24,6 @@ import { hasCode, OverlaidError } from '../../errors.ts'
 import { type Durability, fsyncDir, mkdirDurable, mkdirsDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { diskUsageOf } from '../../fs/usage.ts'
-import { writeTar } from '../../tar/writer.ts'
 import type {
   ApplyOptions,
   Change,
@@ -36,16 +36,10 @@ import type {
   StagedLayer,
 } from '../driver.ts'
 import { describeBacking } from '../backing.ts'
-import { listChanges } from './changes.ts'
-import { checkHome } from './check.ts'
-import { diffSources } from './diff.ts'
 import type { Home } from './home.ts'
-import { LayerFiles } from './files.ts'
 import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES, STAGING_DIR, TRASH_DIR } from './layout.ts'
 import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readText } from './links.ts'
 import { Mounts } from './mounts.ts'
-import { applyTo, settleIn, stageLayer } from './stage.ts'
-import { verifySupport } from './support.ts'
 import { emptyTrash, moveToTrash } from './trash.ts'
 import { sizeOfDiff, UpperReader } from './upper-reader.ts'
 import { detached, openParentView } from './view.ts'
@@ -53,6 +47,10 @@ import { detached, openParentView } from './view.ts'
 export interface Overlay2Options {
   readonly durability: Durability
 }
+
+// Not in the methods: in a function with `await using` TypeScript 6.0 leaves the .ts of an import() as it is.
+const importDiff = () => Promise.all([import('./diff.ts'), import('../../tar/writer.ts')])
+const importChanges = () => import('./changes.ts')
 
 /** Opens the driver on its home, `<root>/overlay2`. Reads and writes nothing yet. */
 export function openOverlay2(home: string, options: Overlay2Options): Overlay2Driver {
@@ -73,7 +71,8 @@ export class Overlay2Driver implements Driver {
     this.#mounts = new Mounts(home)
   }
 
-  verify(): Promise<void> {
+  async verify(): Promise<void> {
+    const { verifySupport } = await import('./support.ts')
     return verifySupport(this.home)
   }
 
@@ -99,6 +98,7 @@ export class Overlay2Driver implements Driver {
 
   async stage(): Promise<StagedLayer> {
     await this.prepare()
+    const { stageLayer } = await import('./stage.ts')
     return await stageLayer(this.#home)
   }
 
@@ -160,6 +160,7 @@ export class Overlay2Driver implements Driver {
     options: ApplyOptions = {},
   ): Promise<number> {
     const folder = await this.#child(id, parent)
+    const { applyTo, settleIn } = await import('./stage.ts')
     const notes = await applyTo(folder, tar, options)
     return notes.size + (await settleIn(this.#home, folder, parent, notes))
   }
@@ -170,12 +171,14 @@ export class Overlay2Driver implements Driver {
     options: { readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<Buffer, void, undefined> {
     const folder = await this.#child(id, parent)
+    const [{ diffSources }, { writeTar }] = await importDiff()
     await using upper = await UpperReader.open(this.home, id, folder)
     yield* writeTar(diffSources(upper.diff.fd, { ...upper.options, ...options }), options)
   }
 
   async *changes(id: string, parent: string | undefined): AsyncGenerator<Change, void, undefined> {
     const folder = await this.#child(id, parent)
+    const { listChanges } = await importChanges()
     await using upper = await UpperReader.open(this.home, id, folder)
     await using below = await openParentView(this.home, id)
     yield* await listChanges(upper.diff.fd, below?.fd.fd, upper.options)
@@ -193,6 +196,7 @@ export class Overlay2Driver implements Driver {
 
   async openFiles(id: string): Promise<FileGetter> {
     existingFolder(this.home, id)
+    const { LayerFiles } = await import('./files.ts')
     return new LayerFiles(this.home, id)
   }
 
@@ -229,6 +233,7 @@ export class Overlay2Driver implements Driver {
   }
 
   async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {
+    const { checkHome } = await import('./check.ts')
     return await checkHome(this.#home, await this.list(), referenced, (id) => this.remove(id))
   }
 
