@@ -82,6 +82,11 @@ const attempts = {
     inTempDir((dir) => {
       run('chown', '1234:5678', dir)
     }),
+  /** Others than the owner can read the checkout: one below /root they can't. */
+  othersMayRead: () => {
+    const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups']
+    run('setpriv', ...nobody, 'test', '-r', join(import.meta.dirname, '../../package.json'))
+  },
   canUnshareMounts: tryTool('unshare', '-m', 'true'),
   canUserNamespace: tryTool('unshare', '-Ur', 'true'),
   canChroot: tryTool('chroot', '/', '/bin/true'),

@@ -45,6 +45,9 @@ describe.skipIf(missing('canMount', 'hasBinding'))('opening a store', () => {
     expect(await store.containers.list()).toEqual([])
     expect(await store.layers.list()).toEqual([])
     expect((await store.info()).images).toBe(0)
+    const notFound = { code: 'ERR_IMAGE_NOT_FOUND' }
+    await expect(store.images.remove(['nginx'])).rejects.toMatchObject(notFound)
+    await expect(store.images.tag('nginx', 'other')).rejects.toMatchObject(notFound)
     expect(existsSync(root)).toBe(false)
   })
 
@@ -125,7 +128,7 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a store opened read-only', (
     for (const write of writes) await expect(write()).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
   })
 
-  it('serves a user who may read the root, without privileges', async () => {
+  it.skipIf(missing('othersMayRead'))('serves a user who may read the root, without privileges', async () => {
     const root = newRoot()
     const writer = await openStore(root)
     const image = await writer.images.load(archiveOf(nginxImage()))
@@ -156,11 +159,13 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a store opened read-only', (
     })
   })
 
-  it('tells a user who may not read the root so, and calls nothing empty', async () => {
-    const root = newRoot()
-    await (await openStore(root)).images.load(archiveOf(nginxImage()))
-    await using child = startChild(
-      `
+  it.skipIf(missing('othersMayRead'))(
+    'tells a user who may not read the root so, and calls nothing empty',
+    async () => {
+      const root = newRoot()
+      await (await openStore(root)).images.load(archiveOf(nginxImage()))
+      await using child = startChild(
+        `
         process.setgid(65534)
         process.setuid(65534)
         const said = await Store.open(root, { readOnly: true })
@@ -168,10 +173,11 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a store opened read-only', (
           .catch((error) => error.code)
         await say(said)
       `,
-      { root },
-    )
-    expect(await child.heard()).toBe('ERR_NO_PRIVILEGE')
-  })
+        { root },
+      )
+      expect(await child.heard()).toBe('ERR_NO_PRIVILEGE')
+    },
+  )
 })
 
 /** Holds flock(2) on dockerd's database as a running dockerd does. */
