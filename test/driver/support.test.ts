@@ -154,7 +154,7 @@ describe('backing', () => {
   })
 
   it('finds the device', async () => {
-    const mounted = execFileSync('findmnt', ['-n', '-o', 'SOURCE', '--target', '/'], {
+    const mounted = execFileSync('findmnt', ['-n', '-v', '-o', 'SOURCE', '--target', '/'], {
       encoding: 'utf8',
     }).trim()
     expect((await deviceOf('/nonexistent/x'))?.device).toBe(mounted)
