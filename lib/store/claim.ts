@@ -10,8 +10,8 @@ import { randomBytes } from 'node:crypto'
 import {
   closeSync,
   constants,
-  lstatSync,
   ftruncateSync,
+  lstatSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -41,7 +41,7 @@ export class Claim<T> {
     this.#fd = fd
   }
 
-  /** Makes one in `folder`, under a random name. It shows whole or not at all. */
+  /** Makes one in `folder`, under a name of its own. It shows whole or not at all. */
   static async make<T>(folder: string, content: T): Promise<Claim<T>> {
     const name = `${PREFIX}-${String(count++)}`
     const temp = join(folder, `.${name}`)

@@ -164,17 +164,19 @@ async function umoci(
   }
 }
 
-/** Whether umoci makes something else of the same entries, parents first or children first. */
+/** Whether umoci makes something else of the same entries: parents or children first, and these either way round. */
 async function dependsOnOrder(
   lab: LayerLab,
   layers: readonly (readonly MemberSpec[])[],
   asGiven: readonly string[],
 ): Promise<boolean> {
   const depth = ({ name }: MemberSpec): number => String(name).replace(/\/$/, '').split('/').length
-  for (const sign of [1, -1]) {
-    const sorted = layers.map((members) => [...members].sort((a, b) => sign * (depth(a) - depth(b))))
-    const other = await umoci(lab, sorted)
-    if (other === undefined || !isSame(asGiven, other)) return true
+  for (const order of [layers, layers.map((members) => [...members].reverse())]) {
+    for (const sign of [1, -1]) {
+      const sorted = order.map((members) => [...members].sort((a, b) => sign * (depth(a) - depth(b))))
+      const other = await umoci(lab, sorted)
+      if (other === undefined || !isSame(asGiven, other)) return true
+    }
   }
   return false
 }
