@@ -6,6 +6,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -241,7 +242,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
 
     it('attaches and unmounts there, and this process stays where it is', async () => {
       writeFileSync(at('a/file'), '')
-      const before = [process.cwd(), ownNamespace()]
+      const before = [process.cwd(), ownNamespace(), mountsBelow(root)]
       const { fd: clone } = await cloneMount(at('a'))
       await attachInProcess(child.pid ?? 0, clone.fd, at('m'))
       clone.close()
@@ -249,7 +250,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
       expect(readdirSync(at('m'))).toEqual([])
       await unmountInProcess(child.pid ?? 0, at('m'), 0)
       expect(readdirSync(`/proc/${String(child.pid)}/root${at('m')}`)).toEqual([])
-      expect([process.cwd(), ownNamespace()]).toEqual(before)
+      expect([process.cwd(), ownNamespace(), mountsBelow(root)]).toEqual(before)
     })
 
     it('says what fails there', async () => {
@@ -306,6 +307,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
   })
 })
 
+/** Not its whole table: other processes mount too. */
 function ownNamespace(): string {
-  return readFileSync('/proc/thread-self/mountinfo', 'utf8')
+  return readlinkSync('/proc/thread-self/ns/mnt')
 }
