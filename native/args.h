@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -100,6 +101,12 @@ class Args {
   }
   Napi::Value Element(const Napi::Array& array, uint32_t index, const char* name) {
     return Readable(array.Get(index), name);
+  }
+  template <typename T>
+  std::optional<T> Optional(const Napi::Object& object, const char* name) {
+    const auto value = Member(object, name);
+    if (value.IsUndefined()) return std::nullopt;
+    return IntegerOf<T>(value, name);
   }
   bool Flag(const Napi::Object& object, const char* name) {
     const auto value = Member(object, name);

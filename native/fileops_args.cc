@@ -83,24 +83,16 @@ class OpReader {
     op.recursive = args_.Flag(object, "recursive");
     op.missing_ok = args_.Flag(object, "missingOk");
     const char* name = op.kind == Kind::kWrite ? "offset" : "size";
-    const auto offset = args_.Member(object, name);
-    if (!offset.IsUndefined()) op.offset = args_.IntegerOf<int64_t>(offset, name);
+    op.offset = args_.Optional<int64_t>(object, name).value_or(0);
     if (op.offset < 0) args_.Fail(name, "an integer in range");
   }
 
-  template <typename T>
-  std::optional<T> Optional(Napi::Object object, const char* name) {
-    const auto value = args_.Member(object, name);
-    if (value.IsUndefined()) return std::nullopt;
-    return args_.IntegerOf<T>(value, name);
-  }
-
   void ReadMetadata(Napi::Object object, Metadata& metadata) {
-    metadata.mode = Optional<uint32_t>(object, "mode");
-    metadata.uid = Optional<uint32_t>(object, "uid");
-    metadata.gid = Optional<uint32_t>(object, "gid");
-    if (const auto seconds = Optional<int64_t>(object, "mtimeSec")) {
-      const auto nanoseconds = Optional<uint32_t>(object, "mtimeNsec").value_or(0);
+    metadata.mode = args_.Optional<uint32_t>(object, "mode");
+    metadata.uid = args_.Optional<uint32_t>(object, "uid");
+    metadata.gid = args_.Optional<uint32_t>(object, "gid");
+    if (const auto seconds = args_.Optional<int64_t>(object, "mtimeSec")) {
+      const auto nanoseconds = args_.Optional<uint32_t>(object, "mtimeNsec").value_or(0);
       metadata.mtime = timespec{.tv_sec = static_cast<time_t>(*seconds),
                                 .tv_nsec = static_cast<long>(nanoseconds)};
     }

@@ -168,8 +168,7 @@ Napi::Value OpenTree(const Napi::CallbackInfo& info) {
 sys::MountAttr ReadMountAttr(Args& args) {
   auto object = args.Object("attr");
   const auto field = [&](const char* name) -> uint64_t {
-    const auto value = args.Member(object, name);
-    return value.IsUndefined() ? 0 : args.IntegerOf<uint64_t>(value, name);
+    return args.Optional<uint64_t>(object, name).value_or(0);
   };
   return {.attr_set = field("set"),
           .attr_clr = field("clear"),

@@ -189,8 +189,7 @@ Napi::Value Openat2Call(const Napi::CallbackInfo& info) {
   auto path = args.Path("path");
   const auto how_object = args.Object("how");
   const auto field = [&](const char* name) -> uint64_t {
-    const auto value = args.Member(how_object, name);
-    return value.IsUndefined() ? 0 : args.IntegerOf<uint64_t>(value, name);
+    return args.Optional<uint64_t>(how_object, name).value_or(0);
   };
   const sys::OpenHow how{
       .flags = field("flags") | O_CLOEXEC, .mode = field("mode"), .resolve = field("resolve")};

@@ -1,4 +1,6 @@
-/** Mounts as descriptors: attach one somewhere, clone one, undo one. */
+/** Mounts as descriptors: attach one somewhere, clone one, undo one; and the places that they are mounted on. */
+import { lstatSync, mkdirSync, rmdirSync } from 'node:fs'
+import { hasCode } from '../errors.ts'
 import { AT_FDCWD, binding, type Bytes } from './binding.ts'
 import { OwnedFd } from './fd.ts'
 import { AT, MNT, MOUNT_ATTR__ATIME, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
@@ -8,13 +10,58 @@ export async function attach(fd: number, target: Bytes): Promise<void> {
   await binding.moveMount(fd, '', AT_FDCWD, target, MOVE_MOUNT.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
+/** A mount point in a driver's home: whoever may enter it could get in the way of what is mounted there. */
+const MOUNT_POINT_MODE = 0o700
+
 /**
- * Attaches the mount `fd` at `target`, a folder of a driver's home, and closes `fd`, since what is attached needs it
- * no more. In the calling thread: a turn of the pool takes longer.
+ * Attaches the mount `fd` at `target`, a folder of a driver's home that is there only while something is mounted on
+ * it: made first, and removed when that fails. Closes `fd`, since what is attached needs it no more. In the calling
+ * thread: a turn of the pool takes longer.
  */
-export async function attachAtHome(fd: OwnedFd, target: Bytes): Promise<void> {
-  await binding.moveMountNow(fd.fd, target)
+export async function attachAtHome(fd: OwnedFd, target: string): Promise<void> {
+  makeMountPoint(target)
+  try {
+    await binding.moveMountNow(fd.fd, target)
+  } catch (error) {
+    removeMountPoint(target)
+    throw error
+  }
   fd.close()
+}
+
+function makeMountPoint(path: string): void {
+  try {
+    mkdirSync(path, { mode: MOUNT_POINT_MODE })
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error
+  }
+}
+
+/** Takes the mount along that leaked into another namespace: rmdir detaches it there (3.18). */
+export function removeMountPoint(path: string): void {
+  try {
+    rmdirSync(path)
+  } catch (error) {
+    // EBUSY: mounted over, by someone else. ENOTEMPTY: someone's files. Either way not ours to remove.
+    if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
+  }
+}
+
+/** STATX_ATTR_MOUNT_ROOT (5.8): two stats cannot tell a bind mount of the same file system. */
+const MOUNT_ROOT = 0x2000n
+
+/** The id of the mount whose root is at `path`, as statx gives it; undefined where there is none. */
+export async function mountIDAt(path: string): Promise<bigint | undefined> {
+  try {
+    // A turn of the pool and an error cost more than a look, and most mount points are not there.
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
+    const flags = AT.AT_SYMLINK_NOFOLLOW | AT.AT_NO_AUTOMOUNT
+    const { attributes, mountID } = await binding.statx(AT_FDCWD, path, flags)
+    return (attributes & MOUNT_ROOT) === 0n ? undefined : mountID
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  }
 }
 
 /**

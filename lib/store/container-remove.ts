@@ -2,11 +2,11 @@
 import { OverlaidError } from '../errors.ts'
 import { failpoint } from '../fs/failpoint.ts'
 import { join } from 'node:path'
+import { mountIDAt } from '../native/mount.ts'
 import { removeFile } from './claim.ts'
 import { deleteContainer } from './container-db.ts'
 import { type ContainerEntry, expectContainer } from './container-entry.ts'
 import type { StoreContext } from './context.ts'
-import { mountIDAt } from './hold.ts'
 import { dropHoldsFolder, endHold, reapHolds } from './hold-end.ts'
 import { mergedPath, withSubject } from './mounting.ts'
 

@@ -3,7 +3,8 @@
  * gone, or that check found changed and marked. A mark is a file `overlaid/damaged/<chainID hex>` with the reason; it
  * changes nothing else, so that a damaged layer stays as usable as it is until a good one is there.
  */
-import { readFile, stat } from 'node:fs/promises'
+import { statSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { mkdirDurable, writeFileAtomic } from '../fs/atomic.ts'
@@ -41,21 +42,15 @@ export function removeMark(paths: StorePaths, chainID: ChainID): void {
   removeFile(markFile(paths, chainID))
 }
 
-async function isMarked(paths: StorePaths, chainID: ChainID): Promise<boolean> {
-  try {
-    await stat(markFile(paths, chainID))
-    return true
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
+function isMarked(paths: StorePaths, chainID: ChainID): boolean {
+  return statSync(markFile(paths, chainID), { throwIfNoEntry: false }) !== undefined
 }
 
 /** The layer if it is there and good as far as is known; undefined when it is to be made, or made anew. */
 export async function findGoodLayer(store: StoreContext, chainID: ChainID): Promise<LayerRecord | undefined> {
   const record = await findReadable(store, chainID)
   if (record === undefined || !(await store.driver.exists(record.cacheID))) return undefined
-  return (await isMarked(store.paths, chainID)) ? undefined : record
+  return isMarked(store.paths, chainID) ? undefined : record
 }
 
 /** The layer if its record can be read. */

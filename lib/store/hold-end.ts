@@ -5,9 +5,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { binding } from '../native/binding.ts'
 import { MNT } from '../native/flags.ts'
-import { unmountInProcess } from '../native/mount.ts'
+import { mountIDAt, removeMountPoint, unmountInProcess } from '../native/mount.ts'
 import { removeFile } from './claim.ts'
-import { here, type Hold, type HoldContent, layerOfSubject, memberOf, mountIDAt, readHolds } from './hold.ts'
+import { here, type Hold, type HoldContent, layerOfSubject, memberOf, readHolds } from './hold.ts'
 import { holdsDir, type StorePaths } from './paths.ts'
 
 export interface EndOptions {
@@ -64,7 +64,7 @@ async function unmountOurs({ mountID }: HoldContent, path: string, force: boolea
 async function isTopmost({ mountID, path = '' }: HoldContent, seen: string): Promise<boolean> {
   const found = await mountIDAt(seen)
   if (found === undefined) return false
-  if (found === mountID) return true
+  if (String(found) === mountID) return true
   throw covered(path)
 }
 
@@ -99,15 +99,6 @@ async function unlessBusy(path: string, attempt: () => Promise<void>): Promise<v
       cause: error,
       hint: 'end that process (fuser -vm shows it) and what is mounted below, or unmount with force',
     })
-  }
-}
-
-function removeMountPoint(path: string): void {
-  try {
-    rmdirSync(path)
-  } catch (error) {
-    // ENOENT: gone already. EBUSY: mounted in another namespace. ENOTEMPTY: something was left under the mount.
-    if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
   }
 }
 

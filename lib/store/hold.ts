@@ -7,13 +7,13 @@
  * that mount, detached until then, gets a place in a mount table: no mount of ours is ever without a hold. Made, read
  * for a decision and removed under the subject's lock.
  */
-import { lstatSync, readlinkSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { MountOptions } from '../driver/driver.ts'
 import { hasCode } from '../errors.ts'
-import { AT_FDCWD, binding } from '../native/binding.ts'
 import { bootID } from '../native/boot-id.ts'
+import { mountIDAt } from '../native/mount.ts'
 import { type ChainID, hexOf, isDigest } from '../oci/digest.ts'
 import { type FoundClaim, listFolder, readClaims } from './claim.ts'
 import { holdsDir, type StorePaths } from './paths.ts'
@@ -123,7 +123,7 @@ async function isLive(content: HoldContent, alive: boolean, place: Here): Promis
 export async function isMounted(content: HoldContent, place: Here = here()): Promise<boolean> {
   if (content.bootID !== place.bootID) return false
   const path = await reach(content, place)
-  return path !== undefined && (await mountIDAt(path)) === content.mountID
+  return path !== undefined && String(await mountIDAt(path)) === content.mountID
 }
 
 /** The path of a hold's mount from here, through a process of its namespace when that is another one. */
@@ -131,21 +131,6 @@ export async function reach(content: HoldContent, place: Here): Promise<string |
   if (content.path === undefined || content.namespace === place.namespace) return content.path
   const pid = await memberOf(content.namespace)
   return pid === undefined ? undefined : join(`/proc/${String(pid)}/root`, content.path)
-}
-
-/** STATX_ATTR_MOUNT_ROOT of linux/stat.h. */
-const MOUNT_ROOT = 0x2000n
-
-/** The id of the mount whose root is at `path`; undefined where there is none. */
-export async function mountIDAt(path: string): Promise<string | undefined> {
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
-  try {
-    const { attributes, mountID } = await binding.statx(AT_FDCWD, path, 0)
-    return (attributes & MOUNT_ROOT) === 0n ? undefined : String(mountID)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
-    throw error
-  }
 }
 
 /** A process in a mount namespace; undefined when there is none, and the namespace's mounts are gone. */

@@ -57,6 +57,11 @@ export function noImage(text: string): OverlaidError {
   return new OverlaidError('ERR_IMAGE_NOT_FOUND', `no such image: ${text}`)
 }
 
+/** As {@link findImageID}, by the names as they are now. */
+export async function findCurrentID(paths: StorePaths, text: string): Promise<FoundID> {
+  return findImageID(paths, await readReferences(paths), text)
+}
+
 /** As {@link findImageID}, and reads it. */
 export async function findImage({ paths }: StoreContext, text: string): Promise<Image> {
   const repositories = await readReferences(paths)

@@ -12,7 +12,7 @@ import { listContainers } from './container-entry.ts'
 import type { StoreContext } from './context.ts'
 import { imageSubject, readHolds } from './hold.ts'
 import { childImages, deleteImage, listImageIDs, readImage, readNote, topChainID } from './image-db.ts'
-import { findImageID } from './image-find.ts'
+import { findCurrentID, findImageID } from './image-find.ts'
 import type { RemoveReport } from './image-store.ts'
 import { readReferences, writeReferences } from './references.ts'
 import { releaseChain } from './release.ts'
@@ -37,7 +37,7 @@ export async function removeImages(
   try {
     for (const ref of refs) {
       // First without the lock, for which a root that is missing would be made.
-      await findImageID(store.paths, await readReferences(store.paths), ref)
+      await findCurrentID(store.paths, ref)
       await store.locked(async () => {
         const repositories = await readReferences(store.paths)
         await removeOne(store, ref, { ...report, repositories, force })

@@ -8,13 +8,12 @@ import { type HistoryEntry, historyOf } from '../oci/history.ts'
 import type { TarLimits } from '../tar/entry.ts'
 import type { ImageSource } from '../transfer/source.ts'
 import type { StoreContext } from './context.ts'
-import { findImage, findImageID } from './image-find.ts'
+import { findCurrentID, findImage } from './image-find.ts'
 import { listImages } from './image-list.ts'
 import { nameImage, parseTag } from './image-name.ts'
 import { readLayer } from './layer-db.ts'
 import type { Mount } from './mount.ts'
 import type { OnProgress } from './progress.ts'
-import { readReferences } from './references.ts'
 
 /** One image, as read. Plain data. */
 export interface Image {
@@ -151,9 +150,9 @@ export class Images {
     this.#store.expectOpen()
     const name = parseTag(newRef)
     // First without the lock, for which a root that is missing would be made.
-    await findImageID(this.#store.paths, await readReferences(this.#store.paths), ref)
+    await findCurrentID(this.#store.paths, ref)
     await this.#store.locked(async () => {
-      const { id } = await findImageID(this.#store.paths, await readReferences(this.#store.paths), ref)
+      const { id } = await findCurrentID(this.#store.paths, ref)
       await nameImage(this.#store, id, name)
     })
   }

@@ -4,9 +4,9 @@
  */
 import type { MountOptions } from '../driver/driver.ts'
 import { OverlaidError } from '../errors.ts'
-import { cloneMount, cloneMountFd, type Detached } from '../native/mount.ts'
+import { cloneMount, cloneMountFd, type Detached, mountIDAt } from '../native/mount.ts'
 import type { StoreContext } from './context.ts'
-import { here, type Hold, isMounted, mountIDAt } from './hold.ts'
+import { here, type Hold, isMounted } from './hold.ts'
 import {
   cloneProblem,
   mountAttributes,
@@ -83,7 +83,7 @@ async function reachable(store: StoreContext, live: readonly Hold[], merged: str
   const foreign = await mountIDAt(merged)
   return foreign === undefined
     ? bases
-    : [{ mountID: foreign, path: merged, options: {}, borrowed: true }, ...bases]
+    : [{ mountID: String(foreign), path: merged, options: {}, borrowed: true }, ...bases]
 }
 
 function outOfReach(label: string, live: readonly Hold[]): OverlaidError {

@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { binding } from '../native/binding.ts'
 import { OwnedFd } from '../native/fd.ts'
-import { attach, attachAtHome, openMountNamespace, unmount } from '../native/mount.ts'
+import { attach, attachAtHome, mountIDAt, openMountNamespace, unmount } from '../native/mount.ts'
 import { Claim } from './claim.ts'
 import type { StoreContext } from './context.ts'
-import { here, type Hold, type HoldContent, type HoldKind, mountIDAt, readHolds } from './hold.ts'
+import { here, type Hold, type HoldContent, type HoldKind, readHolds } from './hold.ts'
 import { dropHoldsFolder, endHold, type EndOptions, reapHolds } from './hold-end.ts'
 import { withLock } from './lock.ts'
 import { findBase, openRoot } from './mount-base.ts'
@@ -194,13 +194,7 @@ async function putInPlace(content: HoldContent, root: OwnedFd, pid: number | und
   if (kind === 'detached') return
   if (kind === 'namespace') return attachInto(root, pid ?? 0, content)
   if (kind === 'target') return attach(root.fd, path)
-  mkdirSync(path, { mode: MODES.privateDir, recursive: true })
-  try {
-    await attachAtHome(root, path)
-  } catch (error) {
-    rmdirSync(path)
-    throw error
-  }
+  await attachAtHome(root, path)
 }
 
 /** Moves the mount into another process's mount namespace, which must still be the one that the hold names. */

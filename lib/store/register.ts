@@ -140,7 +140,7 @@ export async function commitLayer(
   const commit = async () => {
     const existing = await findGoodLayer(store, id)
     if (existing !== undefined) return existing
-    isReplaced = isStoodOn || (await isRecorded(store, id))
+    isReplaced = isStoodOn || isRecorded(store, id)
     if (isReplaced) await replaceLayer(store, record, prepared, staged, parent?.cacheID)
     else await publish(store, record, prepared, () => staged.commit(cacheID, parent?.cacheID))
     return record

@@ -4,10 +4,10 @@
  * still counts as damaged, so that the next load does it again, or is whole.
  */
 import { randomBytes } from 'node:crypto'
-import { rm, stat } from 'node:fs/promises'
+import { statSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { StagedLayer } from '../driver/driver.ts'
-import { hasCode } from '../errors.ts'
 import { fsyncDir, renameDurable } from '../fs/atomic.ts'
 import { failpoint } from '../fs/failpoint.ts'
 import { AT_FDCWD, binding } from '../native/binding.ts'
@@ -20,14 +20,8 @@ import { layerDir } from './paths.ts'
 import { mendLinks } from './scan.ts'
 
 /** Whether something tells of the layer, if only its own folder in layerdb. */
-export async function isRecorded({ paths }: StoreContext, chainID: ChainID): Promise<boolean> {
-  try {
-    await stat(layerDir(paths, chainID))
-    return true
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
+export function isRecorded({ paths }: StoreContext, chainID: ChainID): boolean {
+  return statSync(layerDir(paths, chainID), { throwIfNoEntry: false }) !== undefined
 }
 
 /**
@@ -64,7 +58,7 @@ export async function replaceLayer(
 async function putRecord(store: StoreContext, chainID: ChainID, set: string): Promise<void> {
   const { paths, durability } = store
   const dir = layerDir(paths, chainID)
-  if (!(await isRecorded(store, chainID))) return renameDurable(set, dir, { durability })
+  if (!isRecorded(store, chainID)) return renameDurable(set, dir, { durability })
   await binding.renameat2(AT_FDCWD, set, AT_FDCWD, dir, RENAME.RENAME_EXCHANGE)
   await fsyncDir(paths.layers, { durability })
 }

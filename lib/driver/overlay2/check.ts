@@ -11,11 +11,11 @@ import { chmod, lstat, readdir, rename, rm, rmdir, symlink, unlink } from 'node:
 import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { mkdirDurable, TEMP_PREFIX, writeFileAtomic } from '../../fs/atomic.ts'
+import { mountIDAt } from '../../native/mount.ts'
 import type { DriverProblem } from '../driver.ts'
 import type { Home } from './home.ts'
 import { folderOf, formatLower, isLinkName, type LayerFolder, LINK_DIR, linkTarget, MODES } from './layout.ts'
 import { findIDOfLink, layerExists, nameInLinks, newLinkName, readText } from './links.ts'
-import { isMountPoint } from './mounts.ts'
 import { isAbandoned, listStaging, withAbandoned } from './staging-folder.ts'
 import { isAbandonedProbe, PROBE_PREFIX, removeAbandonedProbe } from './probe-folder.ts'
 import { deleteTree, listTrash, moveToTrash } from './trash.ts'
@@ -198,7 +198,7 @@ async function looseMode(path: string): Promise<DriverProblem[]> {
 
 async function staleFiles(home: Home, folder: LayerFolder): Promise<DriverProblem[]> {
   const problems: DriverProblem[] = []
-  if ((await find(folder.merged)) !== undefined && !(await isMountPoint(folder.merged))) {
+  if ((await find(folder.merged)) !== undefined && (await mountIDAt(folder.merged)) === undefined) {
     const detail = 'nothing is mounted there'
     problems.push(rubbish('stale-merged', folder.merged, detail, () => removeMerged(home, folder.merged)))
   }

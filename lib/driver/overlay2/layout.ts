@@ -49,7 +49,6 @@ export const MODES = {
   layer: 0o710,
   diff: 0o755,
   work: 0o700,
-  merged: 0o700,
   link: 0o644,
   lower: 0o644,
   committed: 0o600,

@@ -1,19 +1,13 @@
 /** The mounts at `<home>/<id>/merged`: made at the first get, counted, undone at the last put. */
-import { lstatSync, mkdirSync, rmdirSync } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { AT_FDCWD, binding } from '../../native/binding.ts'
-import { AT } from '../../native/flags.ts'
-import { attachAtHome, unmount } from '../../native/mount.ts'
+import { attachAtHome, mountIDAt, removeMountPoint, unmount } from '../../native/mount.ts'
 import type { MountOptions } from '../driver.ts'
 import { noteFeatures, readFeatures } from './features.ts'
 import type { Home } from './home.ts'
-import { folderOf, type LayerFolder, MODES } from './layout.ts'
+import { folderOf, type LayerFolder } from './layout.ts'
 import { readLower, readText } from './links.ts'
 import { mountOverlay, type OverlayMount } from './mount.ts'
 import { lowerLinks } from './view.ts'
-
-/** STATX_ATTR_MOUNT_ROOT (5.8): two stats cannot tell a bind mount of the same file system. */
-const MOUNT_ROOT = 0x2000n
 
 export class Mounts {
   readonly #home: Home
@@ -84,12 +78,9 @@ export class Mounts {
   async #mount(id: string, folder: LayerFolder, options: MountOptions): Promise<void> {
     const { fd } = await this.open(id, folder, options)
     try {
-      makeMountPoint(folder)
       await attachAtHome(fd, folder.merged)
-    } catch (error) {
-      removeMountPoint(folder)
+    } finally {
       await fd.closeAsync()
-      throw error
     }
   }
 
@@ -111,15 +102,8 @@ export class Mounts {
   }
 }
 
-export async function isMountPoint(path: string): Promise<boolean> {
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return false
-  try {
-    const { attributes } = await binding.statx(AT_FDCWD, path, AT.AT_SYMLINK_NOFOLLOW | AT.AT_NO_AUTOMOUNT)
-    return (attributes & MOUNT_ROOT) !== 0n
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return false
-    throw error
-  }
+async function isMountPoint(path: string): Promise<boolean> {
+  return (await mountIDAt(path)) !== undefined
 }
 
 async function unmountMerged(folder: LayerFolder, force: boolean): Promise<void> {
@@ -130,7 +114,7 @@ async function unmountMerged(folder: LayerFolder, force: boolean): Promise<void>
     // Somebody unmounted it, and may have removed the folder: what was asked for is so.
     if (!hasCode(error, 'EINVAL', 'ENOENT')) throw error
   }
-  removeMountPoint(folder)
+  removeMountPoint(folder.merged)
 }
 
 function busy({ merged }: LayerFolder, cause: unknown): OverlaidError {
@@ -143,23 +127,4 @@ function busy({ merged }: LayerFolder, cause: unknown): OverlaidError {
       hint: 'end it (`fuser -vm` names it), or force the unmount',
     },
   )
-}
-
-/** The folder is there only while something is mounted on it. */
-function makeMountPoint({ merged }: LayerFolder): void {
-  try {
-    mkdirSync(merged, { mode: MODES.merged })
-  } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
-  }
-}
-
-/** Takes the mount along that leaked into another namespace: rmdir detaches it there (3.18). */
-function removeMountPoint({ merged }: LayerFolder): void {
-  try {
-    rmdirSync(merged)
-  } catch (error) {
-    // EBUSY: mounted over, by someone else. ENOTEMPTY: someone's files. Either way not ours to remove.
-    if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error
-  }
 }

@@ -54,7 +54,12 @@ function noteOf(work: string): string {
 /** Whether the kernel's mark is in the work directory `work`. */
 export function hasVolatileMark(work: Buffer): boolean {
   const mark = Buffer.concat([work, Buffer.from('/work/incompat/volatile')])
-  return lstatSync(mark, { throwIfNoEntry: false }) !== undefined
+  try {
+    return lstatSync(mark, { throwIfNoEntry: false }) !== undefined
+  } catch (error) {
+    if (hasCode(error, 'ENOTDIR')) return false
+    throw error
+  }
 }
 
 async function readNote(work: string): Promise<string | undefined> {
