@@ -21,6 +21,8 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterStatfs(exports);
   overlaid::RegisterStatmount(exports);
   overlaid::RegisterStatx(exports);
+  overlaid::RegisterSums(exports);
+  overlaid::RegisterTar(exports);
   overlaid::RegisterXattr(exports);
   return exports;
 }

@@ -19,10 +19,10 @@ namespace {
 
 SysError Failed(const char* syscall) { return SysError{.code = errno, .syscall = syscall}; }
 
-// A path cut at its last component; `name` is "." for the root itself.
+// A path cut at its last component: `name` is "." for the root itself, and has a NUL after it.
 struct Place {
   int parent_fd;
-  std::string name;
+  const char* name;
 };
 
 // Opened parents by path. Archives list a folder's members together, so a few are enough. What
@@ -32,17 +32,25 @@ class Parents {
  public:
   explicit Parents(int root_fd) : root_fd_(root_fd) {}
 
-  Result<Place> Locate(const std::string& path) {
-    std::string clean = Trim(path);
-    while (clean.ends_with("/.")) clean = Trim(clean.substr(0, clean.size() - 2));
+  // `path` has a NUL after it, and so has the name that is cut from its end, unless what ends it
+  // must go: then `tail` holds the name.
+  Result<Place> Locate(std::string_view path, std::string& tail) {
+    const auto clean = Trim(path);
     const size_t slash = clean.rfind('/');
-    std::string name = slash == std::string::npos ? clean : clean.substr(slash + 1);
-    if (name == "..") return SysError{.code = EINVAL, .syscall = "openat2"};
-    if (name.empty()) name = ".";
-    if (slash == std::string::npos) return Place{root_fd_, std::move(name)};
+    const bool at_root = slash == std::string_view::npos;
+    const auto last = at_root ? clean : clean.substr(slash + 1);
+    if (last == "..") return SysError{.code = EINVAL, .syscall = "openat2"};
+    const char* name = last.data();
+    if (last.empty()) {
+      name = ".";
+    } else if (last.data() + last.size() != path.data() + path.size()) {
+      tail = last;
+      name = tail.c_str();
+    }
+    if (at_root) return Place{root_fd_, name};
     auto parent = Open(clean.substr(0, slash));
     if (!parent) return parent.error();
-    return Place{*parent, std::move(name)};
+    return Place{*parent, name};
   }
 
   void Clear() { open_.clear(); }
@@ -50,20 +58,26 @@ class Parents {
  private:
   static constexpr size_t kMaxOpen = 16;
 
-  static std::string Trim(const std::string& path) {
-    const size_t first = path.find_first_not_of('/');
-    if (first == std::string::npos) return "";
-    return path.substr(first, path.find_last_not_of('/') - first + 1);
+  // Without slashes around it, nor `.` at its end.
+  static std::string_view Trim(std::string_view path) {
+    for (;;) {
+      while (path.starts_with('/')) path.remove_prefix(1);
+      while (path.ends_with('/')) path.remove_suffix(1);
+      if (path == ".") return {};
+      if (!path.ends_with("/.")) return path;
+      path.remove_suffix(2);
+    }
   }
 
-  Result<int> Open(const std::string& folder) {
+  Result<int> Open(std::string_view folder) {
     for (auto& entry : open_) {
       if (entry.first == folder) return entry.second.get();
     }
-    Fd fd(OpenInRoot(root_fd_, folder, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+    std::string path(folder);
+    Fd fd(OpenInRoot(root_fd_, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
     if (!fd) return Failed("openat2");
     if (open_.size() == kMaxOpen) open_.pop_back();
-    open_.emplace_front(folder, std::move(fd));
+    open_.emplace_front(std::move(path), std::move(fd));
     return open_.front().second.get();
   }
 
@@ -80,25 +94,35 @@ struct Object {
   int fd;
   enum class How { kOpen, kPath, kLink } how;
   const Place& place;
+  // As it is, so that nothing is set that is so already.
+  const struct stat& stat;
 };
 
-Status SetXattrs(const Object& object, const Metadata& metadata) {
-  for (const auto& [name, value] : metadata.xattrs) {
-    XattrPlace at{.fd = object.fd, .path = {}};
-    if (object.how == Object::How::kLink) {
-      at.path = ProcPath(object.place.parent_fd) + "/" + object.place.name;
-    }
-    // setxattr(2) follows /proc/self/fd/N to the object; lsetxattr would act on the proc link
-    // itself, so a device or fifo goes through its parent too.
-    if (object.how == Object::How::kPath) {
-      at.path = ProcPath(object.place.parent_fd) + "/" + object.place.name;
-    }
-    if (auto set = SetXattr(at, name, value, 0); !set) {
+Status SetXattrs(const Object& object, const FileOp& op) {
+  XattrPlace at{.fd = object.fd, .path = {}};
+  // setxattr(2) follows /proc/self/fd/N to the object; lsetxattr would act on the proc link itself,
+  // so a device, fifo or symlink goes through its parent.
+  if (object.how != Object::How::kOpen && !op.xattrs.empty()) {
+    at.path = ProcPath(object.place.parent_fd) + "/" + object.place.name;
+  }
+  for (size_t i = 0; i + 1 < op.xattrs.size(); i += 2) {
+    const std::string name(op.xattrs[i]);
+    if (auto set = SetXattr(at, name, std::string(op.xattrs[i + 1]), 0); !set) {
       set.error().dest = name;
       return set;
     }
   }
   return Done{};
+}
+
+// Gives whether it changed something.
+Result<bool> SetOwner(const Object& object, const FileOp& op) {
+  constexpr auto kLeave = static_cast<uint32_t>(-1);
+  const auto uid = op.Has(FileOp::kHasUid) && op.uid != object.stat.st_uid ? op.uid : kLeave;
+  const auto gid = op.Has(FileOp::kHasGid) && op.gid != object.stat.st_gid ? op.gid : kLeave;
+  if (uid == kLeave && gid == kLeave) return false;
+  if (fchownat(object.fd, "", uid, gid, AT_EMPTY_PATH) != 0) return Failed("fchownat");
+  return true;
 }
 
 Status SetMode(const Object& object, uint32_t mode) {
@@ -111,42 +135,47 @@ Status SetMode(const Object& object, uint32_t mode) {
 }
 
 // Owner first, since chown clears setuid bits and file capabilities; times last.
-Status Apply(const Object& object, const Metadata& metadata) {
-  if (metadata.uid || metadata.gid) {
-    const auto uid = metadata.uid.value_or(static_cast<uint32_t>(-1));
-    const auto gid = metadata.gid.value_or(static_cast<uint32_t>(-1));
-    if (fchownat(object.fd, "", uid, gid, AT_EMPTY_PATH) != 0) return Failed("fchownat");
+Status Apply(const Object& object, const FileOp& op) {
+  auto owned = SetOwner(object, op);
+  if (!owned) return owned.error();
+  if (auto set = SetXattrs(object, op); !set) return set;
+  // An access ACL among the attributes has changed the mode.
+  const bool moved = *owned || !op.xattrs.empty();
+  if (op.Has(FileOp::kHasMode) && (moved || ((op.mode ^ object.stat.st_mode) & 07777) != 0)) {
+    if (auto set = SetMode(object, op.mode); !set) return set;
   }
-  if (auto set = SetXattrs(object, metadata); !set) return set;
-  if (metadata.mode) {
-    if (auto set = SetMode(object, *metadata.mode); !set) return set;
-  }
-  if (metadata.mtime) {
-    const timespec times[2] = {*metadata.mtime, *metadata.mtime};
+  if (op.Has(FileOp::kHasMtime)) {
+    const timespec times[2] = {op.mtime, op.mtime};
     // AT_EMPTY_PATH is of 5.8 here; the link's name does for the older.
-    const int result = object.how == Object::How::kOpen
-                           ? futimens(object.fd, times)
-                           : utimensat(object.place.parent_fd, object.place.name.c_str(), times,
-                                       AT_SYMLINK_NOFOLLOW);
+    const int result =
+        object.how == Object::How::kOpen
+            ? futimens(object.fd, times)
+            : utimensat(object.place.parent_fd, object.place.name, times, AT_SYMLINK_NOFOLLOW);
     if (result != 0) return Failed("utimensat");
   }
   return Done{};
 }
 
+Status ApplyOpen(int fd, const Place& place, const FileOp& op) {
+  struct stat stat {};
+  if (fstat(fd, &stat) != 0) return Failed("fstat");
+  return Apply({fd, Object::How::kOpen, place, stat}, op);
+}
+
 // Opens what is there without following it and gives it metadata.
-Status ApplyAt(const Place& place, const Metadata& metadata) {
-  const Fd fd(openat(place.parent_fd, place.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+Status ApplyAt(const Place& place, const FileOp& op) {
+  const Fd fd(openat(place.parent_fd, place.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return Failed("openat");
   struct stat stat {};
   if (fstat(fd.get(), &stat) != 0) return Failed("fstat");
-  if (S_ISLNK(stat.st_mode)) return Apply({fd.get(), Object::How::kLink, place}, metadata);
+  if (S_ISLNK(stat.st_mode)) return Apply({fd.get(), Object::How::kLink, place, stat}, op);
   if (!S_ISREG(stat.st_mode) && !S_ISDIR(stat.st_mode)) {
-    return Apply({fd.get(), Object::How::kPath, place}, metadata);
+    return Apply({fd.get(), Object::How::kPath, place, stat}, op);
   }
   const Fd open(
-      openat(place.parent_fd, place.name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+      openat(place.parent_fd, place.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!open) return Failed("openat");
-  return Apply({open.get(), Object::How::kOpen, place}, metadata);
+  return ApplyOpen(open.get(), place, op);
 }
 
 Status WriteAll(int fd, std::vector<iovec>& data, int64_t offset) {
@@ -170,10 +199,10 @@ Status WriteAll(int fd, std::vector<iovec>& data, int64_t offset) {
 
 class Batch {
  public:
-  explicit Batch(int root_fd) : parents_(root_fd) {}
+  explicit Batch(int root_fd) : parents_(root_fd), uid_(geteuid()), gid_(getegid()) {}
 
   Status Run(FileOp& op) {
-    auto place = parents_.Locate(op.path);
+    auto place = parents_.Locate(op.path, tail_);
     if (!place) return place.error();
     switch (op.kind) {
       case FileOp::Kind::kFile:
@@ -187,7 +216,7 @@ class Batch {
       case FileOp::Kind::kLink:
         return Link(*place, op);
       case FileOp::Kind::kMeta:
-        return ApplyAt(*place, op.metadata);
+        return ApplyAt(*place, op);
       case FileOp::Kind::kRemove:
         return Remove(*place, op);
       case FileOp::Kind::kRename:
@@ -196,52 +225,61 @@ class Batch {
         return File(*place, op);
       case FileOp::Kind::kWrite:
         return Write(*place, op);
+      case FileOp::Kind::kCount:
+        break;
     }
     return SysError{.code = EINVAL, .syscall = "fileops"};
   }
 
  private:
-  // 0600 until the metadata is on: nobody else reads a file whose owner and mode are still to come.
-  static Status File(const Place& place, FileOp& op) {
+  // The mode that a new file can have from its first moment: nobody reads a file whose owner is
+  // still to come, and none runs with the rights of one.
+  uint32_t FirstMode(const FileOp& op) const {
+    constexpr uint32_t kSecret = 0600;
+    const bool own =
+        op.Has(FileOp::kHasUid) && op.uid == uid_ && op.Has(FileOp::kHasGid) && op.gid == gid_;
+    return own && op.xattrs.empty() && (op.mode & 07000) == 0 ? op.mode & 0777 : kSecret;
+  }
+
+  Status File(const Place& place, FileOp& op) const {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-    const Fd fd(openat(place.parent_fd, place.name.c_str(), kFlags, 0600));
+    const Fd fd(openat(place.parent_fd, place.name, kFlags, FirstMode(op)));
     if (!fd) return Failed("openat");
     if (auto written = WriteAll(fd.get(), op.data, 0); !written) return written;
     // A length beyond the data makes a hole.
     if (op.offset > 0 && ftruncate(fd.get(), op.offset) != 0) return Failed("ftruncate");
-    return Apply({fd.get(), Object::How::kOpen, place}, op.metadata);
+    return ApplyOpen(fd.get(), place, op);
   }
 
   static Status Write(const Place& place, FileOp& op) {
-    const Fd fd(openat(place.parent_fd, place.name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+    const Fd fd(openat(place.parent_fd, place.name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) return Failed("openat");
     return WriteAll(fd.get(), op.data, op.offset);
   }
 
   static Status Dir(const Place& place, const FileOp& op) {
-    const bool made = mkdirat(place.parent_fd, place.name.c_str(), 0700) == 0;
+    const bool made = mkdirat(place.parent_fd, place.name, 0700) == 0;
     if (!made && errno != EEXIST) return Failed("mkdirat");
-    const Fd fd(openat(place.parent_fd, place.name.c_str(),
-                       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (made && op.flags == 0 && op.xattrs.empty()) return Done{};
+    const Fd fd(
+        openat(place.parent_fd, place.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     // What is there is not a directory: say what mkdirat said.
     if (!fd && !made && (errno == ENOTDIR || errno == ELOOP)) {
       return SysError{.code = EEXIST, .syscall = "mkdirat"};
     }
     if (!fd) return Failed("openat");
-    return Apply({fd.get(), Object::How::kOpen, place}, op.metadata);
+    return ApplyOpen(fd.get(), place, op);
   }
 
   static Status Symlink(const Place& place, const FileOp& op) {
-    if (symlinkat(op.target.c_str(), place.parent_fd, place.name.c_str()) != 0)
-      return Failed("symlinkat");
-    return ApplyAt(place, op.metadata);
+    if (symlinkat(op.target.data(), place.parent_fd, place.name) != 0) return Failed("symlinkat");
+    return ApplyAt(place, op);
   }
 
   static Status Node(const Place& place, const FileOp& op) {
-    const auto mode = op.metadata.mode.value_or(0);
     const auto device = makedev(op.major_number, op.minor_number);
-    if (mknodat(place.parent_fd, place.name.c_str(), mode, device) != 0) return Failed("mknodat");
-    return ApplyAt(place, op.metadata);
+    if (mknodat(place.parent_fd, place.name, op.mode, device) != 0) return Failed("mknodat");
+    return ApplyAt(place, op);
   }
 
   Status Link(const Place& place, const FileOp& op) {
@@ -249,27 +287,28 @@ class Batch {
     // of its own.
     const Fd parent(fcntl(place.parent_fd, F_DUPFD_CLOEXEC, 0));
     if (!parent) return Failed("fcntl");
-    auto target = parents_.Locate(op.target);
+    std::string tail;
+    auto target = parents_.Locate(op.target, tail);
     if (!target) return target.error();
-    if (linkat(target->parent_fd, target->name.c_str(), parent.get(), place.name.c_str(), 0) != 0) {
+    if (linkat(target->parent_fd, target->name, parent.get(), place.name, 0) != 0) {
       return Failed("linkat");
     }
     return Done{};
   }
 
   Status Remove(const Place& place, const FileOp& op) {
-    if (op.recursive) {
+    if (op.Has(FileOp::kRecursive)) {
       auto removed = RemoveTree(place.parent_fd, place.name);
       parents_.Clear();
       return removed;
     }
-    int result = unlinkat(place.parent_fd, place.name.c_str(), 0);
+    int result = unlinkat(place.parent_fd, place.name, 0);
     if (result != 0 && errno == EISDIR) {
-      result = unlinkat(place.parent_fd, place.name.c_str(), AT_REMOVEDIR);
+      result = unlinkat(place.parent_fd, place.name, AT_REMOVEDIR);
     }
     const int code = errno;
     parents_.Clear();
-    if (result == 0 || (code == ENOENT && op.missing_ok)) return Done{};
+    if (result == 0 || (code == ENOENT && op.Has(FileOp::kMissingOk))) return Done{};
     errno = code;
     return Failed("unlinkat");
   }
@@ -277,10 +316,10 @@ class Batch {
   Status Rename(const Place& place, const FileOp& op) {
     const Fd parent(fcntl(place.parent_fd, F_DUPFD_CLOEXEC, 0));
     if (!parent) return Failed("fcntl");
-    auto dest = parents_.Locate(op.target);
+    std::string tail;
+    auto dest = parents_.Locate(op.target, tail);
     if (!dest) return dest.error();
-    const int result =
-        renameat(parent.get(), place.name.c_str(), dest->parent_fd, dest->name.c_str());
+    const int result = renameat(parent.get(), place.name, dest->parent_fd, dest->name);
     const int code = errno;
     parents_.Clear();
     if (result == 0) return Done{};
@@ -289,21 +328,27 @@ class Batch {
   }
 
   Parents parents_;
+  std::string tail_;
+  const uid_t uid_;
+  const gid_t gid_;
 };
 
 }  // namespace
 
-Status RunFileOps(int root_fd, std::vector<FileOp>& ops) {
+Status RunFileOps(int root_fd, std::span<const uint8_t> code, std::span<const iovec> buffers) {
   Batch batch(root_fd);
-  for (uint32_t i = 0; i < ops.size(); i++) {
-    auto done = batch.Run(ops[i]);
+  OpDecoder decoder(code, buffers);
+  FileOp op;
+  for (uint32_t i = 0; decoder.Next(op); i++) {
+    auto done = batch.Run(op);
     if (done) continue;
     auto& error = done.error();
     error.index = i;
-    error.path = ops[i].path;
-    if (!ops[i].target.empty() && !error.dest) error.dest = ops[i].target;
+    error.path = op.path;
+    if (!op.target.empty() && !error.dest) error.dest = op.target;
     return std::move(error);
   }
+  if (decoder.Failed()) return SysError{.code = EINVAL, .syscall = "fileops"};
   return Done{};
 }
 

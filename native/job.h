@@ -93,15 +93,16 @@ Napi::Value RunNow(Napi::Env env, Work work) {
 // As RunJob, for work that changes what belongs to its thread (working directory, mount namespace):
 // the pool's thread starts one of its own for it and waits.
 template <typename Work>
-Napi::Value RunJobOnOwnThread(Napi::Env env, const char* name, Work work) {
-  return RunJob(env, name, [work = std::move(work)]() mutable {
+Napi::Value RunJobOnOwnThread(Napi::Env env, const char* name, Work work, Napi::Object keep = {}) {
+  auto wait = [work = std::move(work)]() mutable {
     std::optional<std::invoke_result_t<Work&>> outcome;
     auto body = [&] { outcome.emplace(work()); };
     if (const int failed = RunOnOwnThread(body); failed != 0) {
       outcome.emplace(SysError{.code = failed, .syscall = "pthread_create"});
     }
     return std::move(*outcome);
-  });
+  };
+  return RunJob(env, name, std::move(wait), keep);
 }
 
 }  // namespace overlaid

@@ -19,6 +19,8 @@ void RegisterResolve(Napi::Object exports);
 void RegisterStatfs(Napi::Object exports);
 void RegisterStatmount(Napi::Object exports);
 void RegisterStatx(Napi::Object exports);
+void RegisterSums(Napi::Object exports);
+void RegisterTar(Napi::Object exports);
 void RegisterXattr(Napi::Object exports);
 
 // Exports `function` under its system call's name.

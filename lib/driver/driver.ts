@@ -23,6 +23,7 @@
  *     for await (const change of driver.changes(mountID, id1)) console.log(change.kind, change.path)
  */
 import type { Detached } from '../native/mount.ts'
+import type { ByteStream } from '../tar/byte-source.ts'
 import type { TarLimits, TarObserver } from '../tar/entry.ts'
 
 /** `A`dded, `C`hanged or `D`eleted, as `docker diff` prints. */
@@ -67,7 +68,7 @@ export interface StagedLayer extends AsyncDisposable {
   /** The staging folder; the store may put files of its own beside the layer, they go with it. */
   readonly path: string
   /** Unpacks an uncompressed layer tar. Once. Returns the layer's size in bytes as moby counts it. */
-  apply(tar: AsyncIterable<Buffer>, options?: ApplyOptions): Promise<number>
+  apply(tar: ByteStream, options?: ApplyOptions): Promise<number>
   /** Settles what needs the parent and syncs (durability `full`). Idempotent; parents must be committed. */
   settle(parent: string | undefined): Promise<number>
   /** settle(), then makes it `id`. Short when settled before: renames and small files only. */

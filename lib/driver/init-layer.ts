@@ -9,6 +9,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { hasCode } from '../errors.ts'
 import { pathAt } from '../fs/walk.ts'
 import { binding } from '../native/binding.ts'
+import { fileops } from '../native/file-op.ts'
 
 type InitEntry =
   | { readonly path: string; readonly type: 'dir' | 'file' }
@@ -65,9 +66,9 @@ async function makeLast(fd: number, name: string, entry: InitEntry): Promise<voi
   const meta = { uid: 0, gid: 0, ...now() }
   if ('target' in entry) {
     const target = Buffer.from(entry.target)
-    await binding.fileops(fd, [{ op: 'symlink', path, target, mode: constants.S_IFLNK | 0o777, ...meta }])
+    await fileops(fd, [{ op: 'symlink', path, target, mode: constants.S_IFLNK | 0o777, ...meta }])
   } else {
-    await binding.fileops(fd, [{ op: 'file', path, data: [], mode: constants.S_IFREG | MODE, ...meta }])
+    await fileops(fd, [{ op: 'file', path, data: [], mode: constants.S_IFREG | MODE, ...meta }])
   }
 }
 
@@ -79,7 +80,7 @@ function now(): { mtimeSec: number; mtimeNsec: number } {
 /** Makes sure that `name` is a folder: one that is there is kept, anything else is replaced. */
 async function makeDirectory(fd: number, name: string): Promise<void> {
   if (!(await clear(fd, name))) return
-  await binding.fileops(fd, [
+  await fileops(fd, [
     { op: 'dir', path: Buffer.from(name), mode: constants.S_IFDIR | MODE, uid: 0, gid: 0, ...now() },
   ])
 }

@@ -91,70 +91,6 @@ export interface OpenHow {
   readonly resolve?: number
 }
 
-/**
- * One step of {@link fileops}. `path` is relative to the root fd; its parent is opened with
- * openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV), so links of the tree itself are followed
- * inside it and nowhere else; the last component is never followed.
- */
-export type FileOp =
-  /**
-   * O_CREAT | O_EXCL | O_NOFOLLOW with `data`, then a hole up to `size` if that is longer; then owner, xattrs,
-   * mode, times by fd.
-   */
-  | ({
-      readonly op: 'file'
-      readonly path: Bytes
-      readonly data: readonly Uint8Array[]
-      readonly size?: number
-    } & OpMeta)
-  /** Makes a directory; an existing one is kept and gets the metadata. EEXIST when it is no directory. */
-  | ({ readonly op: 'dir'; readonly path: Bytes } & OpMeta)
-  | ({ readonly op: 'symlink'; readonly path: Bytes; readonly target: Bytes } & OpMeta)
-  | ({
-      readonly op: 'node'
-      readonly path: Bytes
-      readonly major: number
-      readonly minor: number
-    } & OpMeta)
-  /** linkat without AT_SYMLINK_FOLLOW; the target's parent is resolved in the root like `path`'s. */
-  | { readonly op: 'link'; readonly path: Bytes; readonly target: Bytes }
-  /** Owner, xattrs, mode and times of what is there; a symlink is not followed. */
-  | ({ readonly op: 'meta'; readonly path: Bytes } & Partial<OpMeta>)
-  /** unlinkat, or with `recursive` the whole tree; `missingOk` tolerates ENOENT. */
-  | {
-      readonly op: 'remove'
-      readonly path: Bytes
-      readonly recursive?: boolean
-      readonly missingOk?: boolean
-    }
-  | { readonly op: 'rename'; readonly path: Bytes; readonly dest: Bytes }
-  /**
-   * An empty file, mode 0600, of `size` bytes of hole: what follows in `write` steps, in as many fileops calls as
-   * memory wants, and a last `meta` step gives it owner, xattrs, mode and times (a write clears setuid bits and
-   * file capabilities, so metadata comes last).
-   */
-  | { readonly op: 'create'; readonly path: Bytes; readonly size?: number }
-  /** Writes at `offset` bytes of a file that is there; never follows a link. */
-  | {
-      readonly op: 'write'
-      readonly path: Bytes
-      readonly offset: number
-      readonly data: readonly Uint8Array[]
-    }
-
-/**
- * Metadata in the order in which it is applied: owner, xattrs, mode, times (atime is set to mtime). Of `mode` only
- * a node's type bits are read, elsewhere the permission bits alone. The umask plays no part.
- */
-export interface OpMeta {
-  readonly mode: number
-  readonly uid: number
-  readonly gid: number
-  readonly mtimeSec: number
-  readonly mtimeNsec: number
-  readonly xattrs?: readonly { readonly name: string; readonly value: Uint8Array }[]
-}
-
 /** What a lock call asks for. */
 export type LockKind = 'read' | 'write' | 'unlock'
 
@@ -307,16 +243,58 @@ export interface Binding {
   /** listmount(2): the unique ids below a mount (the whole namespace for LSMT_ROOT). */
   listmount(mountID: bigint): Promise<bigint[]>
   /**
-   * Runs the steps in order on one pool thread; a failure stops there: the error has the step's `index`, its
-   * `path`, and the `syscall` that failed.
+   * Runs what an OpWriter wrote, in order on one thread of its own or of the pool; a failure stops there: the error
+   * has the step's `index`, its `path`, and the `syscall` that failed. `code` is copied; `buffers` are written from
+   * in place, and must stay as they are until the promise settles.
    */
-  fileops(rootFd: number, ops: readonly FileOp[]): Promise<void>
+  fileops(rootFd: number, code: Uint8Array, buffers: readonly Uint8Array[]): Promise<void>
   /** CRC-64/GO-ISO in place: `state` is the 8-byte big-endian running value, zeroes at the start. Synchronous. */
   crc64(state: Uint8Array, data: Uint8Array): void
+  /**
+   * Reads plain members of a tar in `chunk` from `at` on (lib/tar/plain-run.ts) into `members` and `names`. Gives how
+   * many, the bytes of their names, and where in the chunk they end. Synchronous.
+   */
+  tarRun(
+    chunk: Uint8Array,
+    at: number,
+    members: Uint32Array,
+    names: Uint8Array,
+  ): [members: number, names: number, end: number]
+  /**
+   * The tar-split lines of such members, two for each, on the pool; the first one is numbered `position`, and its
+   * bytes begin at `previousEnd`. `chunk` must stay as it is until the promise settles.
+   */
+  tarSplitLines(
+    chunk: Uint8Array,
+    members: Uint32Array,
+    names: Uint8Array,
+    previousEnd: number,
+    position: number,
+  ): Promise<Buffer>
+  /** Sums of a stream, by Node's own OpenSSL; undefined where the addon does not find that. */
+  sumsNew(): SumsHandle | undefined
+  /**
+   * sha256 goes on with `data` from `from` on, and the CRC-64/GO-ISO of each range (start and end in turn) is given,
+   * 8 bytes big-endian; with `goesOn` the first one's goes on with the last one's of the call before. One call at a
+   * time; `data` must stay as it is until the promise settles.
+   */
+  sumsUpdate(
+    sums: SumsHandle,
+    data: Uint8Array,
+    from: number,
+    ranges: Uint32Array,
+    goesOn: boolean,
+  ): Promise<Buffer>
+  /** sha256 of all, once. Synchronous. */
+  sumsDigest(sums: SumsHandle): Buffer
 }
 
+declare const sumsHandle: unique symbol
+/** What {@link Binding.sumsNew} gives. */
+export type SumsHandle = object & { readonly [sumsHandle]: true }
+
 /** Functions of the addon that are not promises. */
-const SYNCHRONOUS: ReadonlySet<string> = new Set(['crc64', 'setOpenat2'])
+const SYNCHRONOUS: ReadonlySet<string> = new Set(['crc64', 'setOpenat2', 'sumsNew', 'sumsDigest', 'tarRun'])
 
 let loaded: Binding | undefined
 

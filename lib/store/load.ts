@@ -4,6 +4,7 @@ import { chainIDs } from '../oci/chain-id.ts'
 import { type ChainID, type Digest, digestOf } from '../oci/digest.ts'
 import { familiar, parseReference } from '../oci/reference.ts'
 import { setReference } from '../oci/repositories.ts'
+import { type ByteStream, tapped } from '../tar/byte-source.ts'
 import type { ImageSource, SourceImage, SourceLayer } from '../transfer/source.ts'
 import type { StoreContext } from './context.ts'
 import { findGoodLayer, listParents } from './damaged.ts'
@@ -120,18 +121,13 @@ function wantedLayers(
 }
 
 /** The blob, with progress told as it is read. */
-async function* counted(
-  source: SourceLayer,
-  signal: AbortSignal,
-  onProgress: OnProgress,
-): AsyncGenerator<Buffer> {
+function counted(source: SourceLayer, signal: AbortSignal, onProgress: OnProgress): ByteStream {
   const total = source.size === undefined ? {} : { total: source.size }
   let done = 0
-  for await (const chunk of source.open(signal)) {
-    done += chunk.length
+  return tapped(source.open(signal), (bytes) => {
+    done += bytes
     onProgress({ kind: 'layer', id: source.diffID, done, ...total, state: 'unpacking' })
-    yield chunk
-  }
+  })
 }
 
 function tellDone({ diffID }: WantedLayer, onProgress: OnProgress = () => {}): void {

@@ -9,6 +9,7 @@ import pLimit from 'p-limit'
 import { failpoint } from '../fs/failpoint.ts'
 import { chainID } from '../oci/chain-id.ts'
 import type { CacheID, ChainID, DiffID } from '../oci/digest.ts'
+import type { ByteStream } from '../tar/byte-source.ts'
 import type { TarLimits } from '../tar/entry.ts'
 import type { StoreContext } from './context.ts'
 import { findGoodLayer, findReadable } from './damaged.ts'
@@ -28,7 +29,7 @@ export interface WantedLayer {
   readonly isStoodOn: boolean
   /** For messages. */
   readonly what: string
-  readonly open: (signal: AbortSignal) => AsyncIterable<Buffer>
+  readonly open: (signal: AbortSignal) => ByteStream
 }
 
 export interface RegisterOptions {

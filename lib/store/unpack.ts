@@ -7,11 +7,12 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { StagedLayer } from '../driver/driver.ts'
 import { failpoint } from '../fs/failpoint.ts'
-import { binding } from '../native/binding.ts'
-import { checkDigest, type DiffID, Measured } from '../oci/digest.ts'
+import { archiveSums, splitLines } from '../native/sums.ts'
+import { checkDigest, type DiffID } from '../oci/digest.ts'
+import type { ByteStream } from '../tar/byte-source.ts'
 import type { TarLimits } from '../tar/entry.ts'
 import { TarSplitWriter } from '../tar/tar-split.ts'
-import { decompressed } from '../transfer/compression.ts'
+import { openTar } from '../transfer/tar-source.ts'
 import type { StoreContext } from './context.ts'
 import { TAR_SPLIT } from './layer-db.ts'
 import { MODES } from './paths.ts'
@@ -41,15 +42,13 @@ export interface UnpackedLayer {
  */
 export async function unpackLayer(
   store: StoreContext,
-  blob: AsyncIterable<Buffer>,
+  blob: ByteStream,
   options: UnpackOptions,
 ): Promise<UnpackedLayer> {
   const staged = await store.driver.stage()
   try {
-    const tar = new Measured(decompressed(blob, options.what))
     const tarSplit = join(staged.path, TAR_SPLIT)
-    const size = await applyRecorded(staged, tar, tarSplit, options)
-    const diffID = tar.digest as string as DiffID
+    const { size, diffID } = await applyRecorded(staged, await openTar(blob, options.what), tarSplit, options)
     if (options.expected !== undefined) checkDigest(diffID, options.expected, options.what)
     failpoint('layer.unpack.done')
     return { staged, tarSplit, diffID, size }
@@ -62,11 +61,11 @@ export async function unpackLayer(
 /** Unpacks while the record is written; both have ended when this returns or throws, and the first error counts. */
 async function applyRecorded(
   staged: StagedLayer,
-  tar: AsyncIterable<Buffer>,
+  tar: ByteStream,
   tarSplit: string,
   { limits, signal }: UnpackOptions,
-): Promise<number> {
-  const recorder = new TarSplitWriter({ crc64: (state, data) => binding.crc64(state, data) })
+): Promise<{ size: number; diffID: DiffID }> {
+  const recorder = new TarSplitWriter(archiveSums(), splitLines)
   const saving = pipeline(recorder.output, createWriteStream(tarSplit, { flags: 'wx', mode: MODES.openFile }))
   const applying = staged.apply(tar, {
     observer: recorder,
@@ -75,12 +74,15 @@ async function applyRecorded(
   })
   const ended = applying.then(
     () => recorder.end(),
-    (error: unknown) => recorder.destroy(error),
+    (error: unknown) => {
+      recorder.destroy(error)
+    },
   )
-  const [applied, saved] = await Promise.allSettled([applying, saving, ended])
+  const [applied, recorded, saved] = await Promise.allSettled([applying, ended, saving])
   if (applied.status === 'rejected') throw applied.reason
   if (saved.status === 'rejected') throw saved.reason
-  return applied.value
+  if (recorded.status === 'rejected') throw recorded.reason
+  return { size: applied.value, diffID: `sha256:${recorder.digest.toString('hex')}` as DiffID }
 }
 
 /** The error on its way counts; a staging folder that stays is rubbish that gc removes. */

@@ -8,7 +8,8 @@ import { hasCode, OverlaidError } from '../errors.ts'
 import { crc64 as portableCrc64 } from './crc64.ts'
 import { Gatherer } from './gatherer.ts'
 import { quoteName } from './syntax.ts'
-import { type Crc64, FILE_RECORD, SEGMENT_RECORD, type SplitRecord } from './tar-split.ts'
+import type { Crc64 } from './sums.ts'
+import { FILE_RECORD, SEGMENT_RECORD, type SplitRecord } from './tar-split.ts'
 
 const readFd = promisify(read)
 const closeFd = promisify(close)

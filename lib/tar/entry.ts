@@ -1,3 +1,5 @@
+import type { PlainRun } from './plain-run.ts'
+
 /** What a tar member is. */
 export type EntryType = 'file' | 'dir' | 'symlink' | 'hardlink' | 'char' | 'block' | 'fifo'
 
@@ -34,20 +36,23 @@ export interface TarHeader {
   readonly sparse?: { readonly runs: readonly SparseRun[]; readonly realSize: number }
 }
 
-/** A member as the reader yields it. The body must be read or skipped before the next one is asked for. */
-export interface TarEntry {
-  readonly header: TarHeader
-  /** Where its first header block begins in the archive, in bytes; for messages. */
-  readonly offset: number
-  /** The body's bytes in the archive. Skipped when not consumed. */
-  body(): AsyncIterable<Buffer>
-  /** The whole body when it is in memory already, which saves an await for each small file; else undefined. */
-  bodyNow(): readonly Buffer[] | undefined
+/**
+ * Takes an archive's members as they are read. Parts of bodies lie in the reader's memory from `start` to `end`, which
+ * is used again: see {@link TarScanner.scan}.
+ */
+export interface TarSink {
   /**
-   * Says, before the body is read, that no file will hold it: the observer gets it as a segment, so that the
-   * archive can be put together again without. Sparse members, whose file has other bytes, do so by themselves.
+   * A member begins, its first header block at byte `offset` of the archive; for messages. Says where its body goes:
+   * `record` when no file will hold it, so that the observer gets it as a segment, and the archive can be put
+   * together again without. A sparse member's goes there whatever this says: its file has other bytes.
    */
-  inline(): void
+  member(header: TarHeader, offset: number): 'file' | 'record'
+  /** Part of its body. */
+  body(bytes: Buffer, start: number, end: number): void
+  /** All of its body was told; also of one that has none. */
+  end(): void
+  /** Many members at once; absent, they are told one by one. */
+  run?(run: PlainRun): void
 }
 
 /** Bounds on what an archive may ask of the reader. */
@@ -62,13 +67,21 @@ export interface TarLimits {
   readonly maxExtensionBytes?: number
 }
 
-/** Sees a tar as it is read: every byte of the stream is in exactly one call, in order. */
+/**
+ * Sees a tar as it is read: every byte of the stream is in exactly one call, in order. Bytes are those of `bytes` from
+ * `start` to `end`, and may be used during the call only.
+ */
 export interface TarObserver {
   /** Bytes between bodies: headers, extension blocks, padding, end-of-archive, trailing bytes. */
-  segment(bytes: Buffer): void
+  segment(bytes: Buffer, start: number, end: number): void
   /** A member begins; `name` as in the archive (after PAX and GNU names), `size` of the body that follows. */
   entry(name: Buffer, size: number): void
-  body(bytes: Buffer): void
-  /** Asked now and then: a promise holds the reader up until it resolves, so that nothing piles up. */
-  ready?(): Promise<void> | undefined
+  body(bytes: Buffer, start: number, end: number): void
+  /** Many members at once, from their first header to the padding after the last body; else as in {@link TarSink}. */
+  run?(run: PlainRun): void
+  /**
+   * The bytes from `start` to `end` of the stream were told, lying in `bytes`; the other calls spoke of this same
+   * memory. It stays as it is until the promise resolves, and nothing piles up: the reader waits.
+   */
+  told?(bytes: Buffer, start: number, end: number): Promise<void>
 }

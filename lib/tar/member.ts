@@ -13,6 +13,8 @@ export interface Extensions {
   longLink?: Buffer
 }
 
+export const NO_RECORDS: PaxRecords = new Map()
+
 /** PATH_MAX without its NUL: no system call takes more. */
 const MAX_NAME = 4095
 /** uid_t and gid_t have 32 bits, the last value means "leave it". */
@@ -36,7 +38,7 @@ const TYPES: Readonly<Record<string, EntryType>> = {
 /** The member's header; `size` is still that of everything that follows the header. @throws TarSyntaxError */
 export function mergeHeader(
   block: BlockHeader,
-  { pax = new Map(), longName, longLink }: Extensions,
+  { pax = NO_RECORDS, longName, longLink }: Extensions,
 ): TarHeader {
   const name = longName ?? sparseName(pax) ?? nonEmpty(pax, 'path') ?? block.name
   const type = typeOf(block, name)
@@ -65,6 +67,7 @@ export function mergeHeader(
 
 /** In the sparse formats 0.1 and 1.0 the header's own name is one made up for tars that do not know them. */
 function sparseName(pax: PaxRecords): Buffer | undefined {
+  if (pax.size === 0) return undefined
   return paxSparseKind(pax) === undefined ? undefined : nonEmpty(pax, 'GNU.sparse.name')
 }
 
@@ -89,6 +92,7 @@ function copyName(bytes: Buffer, what: string): Buffer {
 }
 
 function nonEmpty(pax: PaxRecords, key: string): Buffer | undefined {
+  if (pax.size === 0) return undefined
   const value = pax.get(key)
   return value === undefined || value.length === 0 ? undefined : value
 }

@@ -1,11 +1,15 @@
+/** Nothing that cleaning would change. */
+const CLEAN = /^(?!\.{1,2}(?:\/|$))[^/]+(?:\/(?!\.{1,2}(?:\/|$))[^/]+)*$/
+
 /**
  * A member's name as components below the root: `.`, `..` and empty components are resolved in the name alone, as
  * moby, containerd and umoci do before they touch the file system, and `..` above the root stays at the root. Of the
- * root itself there are none. As latin1 strings, a character a byte: names need not be UTF-8.
+ * root itself there are none. Both as latin1 strings, a character a byte: names need not be UTF-8.
  */
-export function cleanParts(name: Buffer): string[] {
+export function cleanParts(name: string): string[] {
+  if (CLEAN.test(name)) return name.split('/')
   const parts: string[] = []
-  for (const part of components(name.toString('latin1'))) {
+  for (const part of components(name)) {
     if (part === '..') parts.pop()
     else parts.push(part)
   }
@@ -13,8 +17,14 @@ export function cleanParts(name: Buffer): string[] {
 }
 
 /** {@link cleanParts} as a relative path. */
+export function cleanPath(name: Buffer): string {
+  const text = name.toString('latin1')
+  return CLEAN.test(text) ? text : cleanParts(text).join('/')
+}
+
+/** {@link cleanPath} as bytes. */
 export function cleanName(name: Buffer): Buffer {
-  return Buffer.from(cleanParts(name).join('/'), 'latin1')
+  return Buffer.from(cleanPath(name), 'latin1')
 }
 
 /** The components of a path, without empty ones and `.`; `..` is kept. */

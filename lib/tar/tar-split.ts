@@ -13,12 +13,11 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { createGzip, type Gzip } from 'node:zlib'
-import { crc64 as portableCrc64 } from './crc64.ts'
+import type { OverlaidError } from '../errors.ts'
 import type { TarObserver } from './entry.ts'
+import { AT, type PlainRun } from './plain-run.ts'
+import { type ArchiveSums, CRC_BYTES, PortableSums } from './sums.ts'
 import { badTar } from './syntax.ts'
-
-/** CRC-64/GO-ISO of `data` continued from `state`, the 8-byte big-endian running value, in place. */
-export type Crc64 = (state: Uint8Array, data: Uint8Array) => void
 
 /** One line. */
 export interface SplitRecord {
@@ -35,27 +34,63 @@ export const SEGMENT_RECORD = 2
 
 /** A segment is cut here, as moby cuts what follows an archive, so that no reader needs more memory at once. */
 const MAX_SEGMENT = 2 ** 20
-/** Lines go to the compressor in pieces of this size: one by one they would cost more than their compression. */
-const WRITE_BYTES = 64 * 1024
+/** The compressor is fed in pieces of 1 MiB at least, and gives its output in pieces of this size. */
+const OUTPUT_BYTES = 256 * 1024
+/** Speed before size: what is repeated are the zeros of headers, which any level finds. */
+const LEVEL = 2
+
+/** A member whose body is told, and the range of {@link Told} that its last part was. */
+interface OpenFile {
+  readonly name: Buffer
+  readonly size: number
+  left: number
+}
+
+/** The lines of a run's members from the one at `first` on, made elsewhere: see {@link TarSplitWriter.run}. */
+export type SplitLines = (
+  run: PlainRun,
+  first: number,
+  previousEnd: number,
+  position: number,
+) => Promise<Buffer>
+
+/** What the archive's record gets of one piece: text with gaps for the sums of bodies, and lines on their way. */
+interface Told {
+  readonly text: (string | Promise<Buffer>)[]
+  /** Index in `text` of a gap, and which range's sum goes there, in turn. */
+  readonly gaps: number[]
+  readonly ranges: number[]
+  /** The first range goes on with a body of the piece before. */
+  readonly goesOn: boolean
+}
 
 /**
- * Records an archive as it is read: pass it to readTar or `apply` as the observer, and consume {@link output}
- * meanwhile, since the reader waits for it ({@link ready}).
+ * Records an archive as it is read: pass it to `apply` as the observer, and consume {@link output} meanwhile, since
+ * the reader waits for it.
  */
 export class TarSplitWriter implements TarObserver {
-  readonly #crc64: Crc64
-  readonly #gzip: Gzip = createGzip({ chunkSize: WRITE_BYTES })
-  readonly #names = new Set<string>()
-  #lines: string[] = []
-  #lineBytes = 0
-  #segment: Buffer[] = []
-  #segmentBytes = 0
-  #file: { name: Buffer; size: number; sum: Buffer } | undefined
+  readonly #sums: ArchiveSums
+  readonly #gzip: Gzip = createGzip({ chunkSize: OUTPUT_BYTES, level: LEVEL })
+  readonly #splitLines: SplitLines | undefined
+  /** Cleaned names: the last components by what is before them. */
+  readonly #names = new Map<string, Set<string>>()
+  #told: Told = { text: [], gaps: [], ranges: [], goesOn: false }
+  /** Bytes of a segment in the memory that is being told of, and copies of what came before. */
+  #memory: Buffer | undefined
+  #start = 0
+  #end = 0
+  #copies: Buffer[] = []
+  #copied = 0
+  #file: OpenFile | undefined
   #position = 0
   #offset = 0
+  #writing: Promise<void> = Promise.resolve()
+  #digest: Buffer | undefined
 
-  constructor(options: { readonly crc64?: Crc64 } = {}) {
-    this.#crc64 = options.crc64 ?? portableCrc64
+  /** @param splitLines with it, runs are recorded as such */
+  constructor(sums: ArchiveSums = new PortableSums(), splitLines?: SplitLines) {
+    this.#sums = sums
+    this.#splitLines = splitLines
   }
 
   /** The gzip'ed records, as a stream. */
@@ -63,57 +98,181 @@ export class TarSplitWriter implements TarObserver {
     return this.#gzip
   }
 
-  segment(bytes: Buffer): void {
-    this.#endFile()
-    this.#offset += bytes.length
-    for (let at = 0; at < bytes.length;) {
-      const part = bytes.subarray(at, at + MAX_SEGMENT - this.#segmentBytes)
-      this.#segment.push(part)
-      this.#segmentBytes += part.length
-      at += part.length
+  /** sha256 of the archive: its diffID. @throws {Error} before {@link end} has resolved */
+  get digest(): Buffer {
+    if (this.#digest === undefined) throw new Error("the archive's digest is known at its end")
+    return this.#digest
+  }
+
+  segment(bytes: Buffer, start: number, end: number): void {
+    this.#offset += end - start
+    let at = start
+    while (at < end) {
+      const stop = Math.min(end, at + MAX_SEGMENT - this.#segmentBytes)
+      this.#extend(bytes, at, stop)
+      at = stop
       if (this.#segmentBytes === MAX_SEGMENT) this.#endSegment()
     }
   }
 
+  get #segmentBytes(): number {
+    return this.#copied + this.#end - this.#start
+  }
+
+  #extend(bytes: Buffer, start: number, end: number): void {
+    if (this.#memory !== bytes || this.#end !== start) {
+      this.#copySegment()
+      this.#memory = bytes
+      this.#start = start
+    }
+    this.#end = end
+  }
+
+  #copySegment(): void {
+    if (this.#memory !== undefined && this.#end > this.#start) {
+      this.#copies.push(Buffer.from(this.#memory.subarray(this.#start, this.#end)))
+      this.#copied += this.#end - this.#start
+    }
+    this.#memory = undefined
+    this.#start = this.#end = 0
+  }
+
   /** @throws ERR_BAD_TAR when the cleaned name was there before: moby reads no such record */
   entry(name: Buffer, size: number): void {
-    this.#endFile()
     this.#endSegment()
     const cleaned = pathClean(name)
-    if (this.#names.has(cleaned))
-      throw badTar('the name is in the archive twice', { offset: this.#offset, entry: name })
-    this.#names.add(cleaned)
-    this.#file = { name, size, sum: Buffer.alloc(8) }
+    const slash = cleaned.lastIndexOf('/') + 1
+    const names = this.#namesIn(cleaned.slice(0, slash))
+    const base = cleaned.slice(slash)
+    if (names.has(base)) throw nameTwice(name, this.#offset)
+    names.add(base)
+    this.#file = { name, size, left: size }
     if (size === 0) this.#endFile()
   }
 
-  body(bytes: Buffer): void {
-    this.#offset += bytes.length
-    if (this.#file !== undefined) this.#crc64(this.#file.sum, bytes)
+  #namesIn(folder: string): Set<string> {
+    let names = this.#names.get(folder)
+    if (names === undefined) {
+      names = new Set()
+      this.#names.set(folder, names)
+    }
+    return names
   }
 
-  /** Undefined, or a promise for the moment when the compressor has caught up. Rejects when `output` failed. */
-  ready(): Promise<void> | undefined {
-    const gzip = this.#gzip
-    if (gzip.destroyed) return Promise.reject(closedError(gzip))
-    if (!gzip.writableNeedDrain) return undefined
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        gzip.off('drain', settle)
-        gzip.off('close', settle)
-        if (gzip.destroyed) reject(closedError(gzip))
-        else resolve()
-      }
-      gzip.on('drain', settle)
-      gzip.on('close', settle)
+  /** The first member ends the segment that is open; the others are alike, and their lines can be made elsewhere. */
+  run(run: PlainRun): void {
+    const splitLines = this.#splitLines
+    const alone = splitLines === undefined ? run.count : 1
+    for (let i = 0; i < alone; i++) this.#runMember(run, i)
+    if (splitLines !== undefined && run.count > alone) {
+      this.#checkNames(run, alone)
+      const lines = splitLines(run, alone, bodyEnd(run, alone - 1), this.#position)
+      // told() awaits it; a failure of its own before that is no reason to end the process.
+      lines.catch(() => undefined)
+      this.#told.text.push(lines)
+      this.#position += 2 * (run.count - alone)
+    }
+    const end = bodyEnd(run, run.count - 1)
+    this.#memory = undefined
+    this.#start = this.#end = 0
+    this.#offset = run.base + end
+    this.segment(run.bytes, end, run.end)
+  }
+
+  #runMember(run: PlainRun, index: number): void {
+    const start = index === 0 ? run.word(0, AT.headerStart) : bodyEnd(run, index - 1)
+    const bodyStart = run.word(index, AT.bodyStart)
+    this.segment(run.bytes, start, bodyStart)
+    this.entry(run.name(index), run.word(index, AT.size))
+    if (run.word(index, AT.size) > 0) this.body(run.bytes, bodyStart, bodyEnd(run, index))
+  }
+
+  #checkNames(run: PlainRun, first: number): void {
+    let names = this.#namesIn(folderKey(run, first))
+    for (let i = first; i < run.count; i++) {
+      if (i > first && run.word(i, AT.sameFolder) === 0) names = this.#namesIn(folderKey(run, i))
+      const base = run.bases[i] as string
+      if (names.has(base)) throw nameTwice(run.name(i), run.base + run.word(i, AT.bodyStart))
+      names.add(base)
+    }
+  }
+
+  body(_bytes: Buffer, start: number, end: number): void {
+    const file = this.#file
+    if (file === undefined) throw new RangeError('a body without a member')
+    this.#offset += end - start
+    this.#told.ranges.push(start, end)
+    file.left -= end - start
+    if (file.left === 0) this.#endFile()
+  }
+
+  #endFile(): void {
+    const { name, size } = this.#file as OpenFile
+    this.#file = undefined
+    const { text, gaps, ranges } = this.#told
+    const sized = size === 0 ? 'null' : `"`
+    const head = `{"type":1,${jsonName(name)}${size === 0 ? '' : `,"size":${String(size)}`},"payload":${sized}`
+    const tail = `,"position":${String(this.#position++)}}\n`
+    if (size === 0) text.push(head + tail)
+    else {
+      gaps.push(text.length + 1, ranges.length / 2 - 1)
+      text.push(head, '', `"${tail}`)
+    }
+  }
+
+  #endSegment(): void {
+    const bytes = this.#segmentBytes
+    if (bytes === 0) return
+    let payload: string
+    if (this.#copied === 0 && this.#memory !== undefined) {
+      payload = this.#memory.toString('base64', this.#start, this.#end)
+    } else {
+      this.#copySegment()
+      payload = Buffer.concat(this.#copies, bytes).toString('base64')
+    }
+    this.#copies = []
+    this.#copied = 0
+    this.#memory = undefined
+    this.#start = this.#end = 0
+    this.#told.text.push(`{"type":2,"payload":"${payload}","position":${String(this.#position++)}}\n`)
+  }
+
+  told(bytes: Buffer, start: number, end: number): Promise<void> {
+    this.#copySegment()
+    const told = this.#told
+    const file = this.#file
+    this.#told = { text: [], gaps: [], ranges: [], goesOn: file !== undefined && file.left < file.size }
+    this.#writing = this.#writing.then(async () => {
+      const ranges = Uint32Array.from(told.ranges)
+      const crcs = await this.#sums.update(bytes.subarray(0, end), start, ranges, told.goesOn)
+      await this.#write(told, crcs)
     })
+    return this.#writing
+  }
+
+  async #write({ text, gaps }: Told, crcs: Buffer): Promise<void> {
+    for (let i = 0; i < gaps.length; i += 2) {
+      const at = (gaps[i + 1] as number) * CRC_BYTES
+      text[gaps[i] as number] = crcs.toString('base64', at, at + CRC_BYTES)
+    }
+    let line = ''
+    for (const part of text) {
+      if (typeof part === 'string') line += part
+      else {
+        await writeTo(this.#gzip, Buffer.from(line))
+        await writeTo(this.#gzip, await part)
+        line = ''
+      }
+    }
+    await writeTo(this.#gzip, Buffer.from(line))
   }
 
   /** The archive has ended: `output` ends after the last record. */
-  end(): void {
-    this.#endFile()
+  async end(): Promise<void> {
+    await this.#writing
     this.#endSegment()
-    this.#flush()
+    await this.#write(this.#told, Buffer.alloc(0))
+    this.#digest = this.#sums.digest()
     this.#gzip.end()
   }
 
@@ -121,50 +280,56 @@ export class TarSplitWriter implements TarObserver {
   destroy(error: unknown): void {
     this.#gzip.destroy(error instanceof Error ? error : new Error(String(error)))
   }
+}
 
-  #endFile(): void {
-    if (this.#file === undefined) return
-    const { name, size, sum } = this.#file
-    this.#file = undefined
-    this.#write({
-      type: FILE_RECORD,
-      ...(isUtf8(name) ? { name: name.toString('utf8') } : { name_raw: name.toString('base64') }),
-      ...(size === 0 ? {} : { size }),
-      payload: size === 0 ? null : sum.toString('base64'),
-      position: this.#position++,
-    })
-  }
-
-  #endSegment(): void {
-    if (this.#segmentBytes === 0) return
-    const payload = Buffer.concat(this.#segment, this.#segmentBytes).toString('base64')
-    this.#segment = []
-    this.#segmentBytes = 0
-    this.#write({ type: SEGMENT_RECORD, payload, position: this.#position++ })
-  }
-
-  #write(record: SplitRecord): void {
-    const line = `${JSON.stringify(record)}\n`
-    this.#lines.push(line)
-    this.#lineBytes += line.length
-    if (this.#lineBytes >= WRITE_BYTES) this.#flush()
-  }
-
-  #flush(): void {
-    // A failed output is the caller's to report; what comes after it is lost with it.
-    if (!this.#gzip.destroyed) this.#gzip.write(this.#lines.join(''))
-    this.#lines = []
-    this.#lineBytes = 0
-  }
+/** Resolves when the compressor takes more. Rejects when its output failed. */
+function writeTo(gzip: Gzip, bytes: Buffer): Promise<void> | undefined {
+  if (gzip.destroyed) return Promise.reject(closedError(gzip))
+  if (bytes.length === 0) return undefined
+  if (gzip.write(bytes)) return undefined
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      gzip.off('drain', settle)
+      gzip.off('close', settle)
+      if (gzip.destroyed) reject(closedError(gzip))
+      else resolve()
+    }
+    gzip.on('drain', settle)
+    gzip.on('close', settle)
+  })
 }
 
 function closedError(gzip: Gzip): Error {
   return gzip.errored ?? new Error('the tar-split output was closed')
 }
 
+function bodyEnd(run: PlainRun, index: number): number {
+  return run.word(index, AT.bodyStart) + run.word(index, AT.size)
+}
+
+/** What pathClean leaves before the last component. */
+function folderKey(run: PlainRun, index: number): string {
+  const folder = run.folder(index)
+  return folder === '' ? '' : `${folder}/`
+}
+
+function nameTwice(entry: Buffer, offset: number): OverlaidError {
+  return badTar('the name is in the archive twice', { offset, entry })
+}
+
+function jsonName(name: Buffer): string {
+  return isUtf8(name)
+    ? `"name":${JSON.stringify(name.toString('utf8'))}`
+    : `"name_raw":"${name.toString('base64')}"`
+}
+
+/** Nothing that path.Clean would change, but for slashes at the end. */
+const CLEAN = /^(?!\.)[^/]+(?:\/(?!\.)[^/]+)*$/
+
 /** Go's path.Clean, by which moby tells names apart: `a/`, `./a` and `a` are one, `/a` is another. */
 function pathClean(name: Buffer): string {
   const text = name.toString('latin1')
+  if (CLEAN.test(text)) return text
   const rooted = text.startsWith('/')
   const parts: string[] = []
   for (const part of text.split('/')) {

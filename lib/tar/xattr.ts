@@ -16,6 +16,7 @@ const NONE: ReadonlyMap<string, Buffer> = new Map()
 
 /** The attributes among `records`. bsdtar gives each in both forms: the raw one counts. @throws TarSyntaxError */
 export function xattrsOf(records: PaxRecords): ReadonlyMap<string, Buffer> {
+  if (records.size === 0) return NONE
   const xattrs = new Map<string, Buffer>()
   for (const [key, value] of records) {
     if (key.startsWith(LIBARCHIVE)) {

@@ -10,10 +10,10 @@ import { posix } from 'node:path'
 import { OverlaidError } from '../errors.ts'
 import type { TarHeader, TarLimits } from '../tar/entry.ts'
 import { BLOCK, type BlockHeader, isZeroBlock, paddingOf, parseHeader } from '../tar/header.ts'
-import { type Extensions, mergeHeader } from '../tar/member.ts'
+import { type Extensions, mergeHeader, NO_RECORDS } from '../tar/member.ts'
 import { cleanName } from '../tar/name.ts'
-import { type PaxRecords, parsePax } from '../tar/pax.ts'
-import { DEFAULT_LIMITS } from '../tar/reader.ts'
+import { parsePax } from '../tar/pax.ts'
+import { DEFAULT_LIMITS } from '../tar/scanner.ts'
 import { oldGnuRuns, paxSparseKind } from '../tar/sparse.ts'
 import { type Place, TarSyntaxError, badTar, overLimit } from '../tar/syntax.ts'
 import { type Range, readAt, readRange } from './file.ts'
@@ -23,7 +23,6 @@ import type { Part, Parts } from './parts.ts'
 const MAX_LINKS = 40
 /** Read at once while looking for headers: small members' bodies come with them. */
 const WINDOW = 64 * 1024
-const NO_RECORDS: PaxRecords = new Map()
 
 /** A file's body, the clean path that a link leads to, or a file that is not stored as it is. */
 type Member =

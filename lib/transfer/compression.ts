@@ -13,7 +13,7 @@ import { fzstdFrame, unzstd } from './zstd.ts'
 export type Compression = 'none' | 'gzip' | 'zstd'
 
 /** Enough to recognise all of them. */
-const SNIFF_BYTES = 10
+export const SNIFF_BYTES = 10
 /** node:zlib gives 576 MB/s in pieces of this size, and 239 in its default of 16 KiB. */
 const OUTPUT_CHUNK = 1024 * 1024
 

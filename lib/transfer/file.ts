@@ -1,6 +1,7 @@
 /** Reading from files at offsets: an archive's members are read several at a time from one descriptor. */
 import type { FileHandle } from 'node:fs/promises'
 import { OverlaidError } from '../errors.ts'
+import type { ByteSource } from '../tar/byte-source.ts'
 
 /** As much as makes the cost of a read not matter. Bytes. */
 const CHUNK = 1024 * 1024
@@ -12,37 +13,77 @@ export interface Range {
 }
 
 /**
- * The bytes of a range of `file`, one read ahead of the reader.
+ * The bytes of a range of `file`, once: as chunks, one read ahead of the reader, or into the reader's own memory.
  * @param what names it in messages
  * @throws ERR_SIZE_MISMATCH when the file ends before the range does; the signal's reason
  */
-export async function* readRange(
+export function readRange(
   file: FileHandle,
   range: Range,
   what: string,
   signal?: AbortSignal,
-): AsyncGenerator<Buffer> {
-  const end = range.offset + range.size
-  let at = range.offset
-  let next = readAhead(file, at, end)
-  while (at < end) {
-    signal?.throwIfAborted()
-    const chunk = await next
-    if (chunk.length === 0) {
-      throw new OverlaidError('ERR_SIZE_MISMATCH', `${what} ends ${String(end - at)} bytes early`)
-    }
-    at += chunk.length
-    next = readAhead(file, at, end)
-    yield chunk
-  }
+): AsyncIterable<Buffer> & ByteSource {
+  return new RangeReader(file, range, what, signal)
 }
 
-function readAhead(file: FileHandle, at: number, end: number): Promise<Buffer> {
-  const size = Math.min(CHUNK, end - at)
-  const read = size === 0 ? Promise.resolve(Buffer.alloc(0)) : readAt(file, at, size)
-  // The reader may stop before it asks for this; a failure is then nobody's.
-  read.catch(() => undefined)
-  return read
+class RangeReader implements AsyncIterable<Buffer>, ByteSource {
+  readonly #file: FileHandle
+  readonly #end: number
+  readonly #what: string
+  readonly #signal: AbortSignal | undefined
+  #at: number
+
+  constructor(file: FileHandle, { offset, size }: Range, what: string, signal: AbortSignal | undefined) {
+    this.#file = file
+    this.#at = offset
+    this.#end = offset + size
+    this.#what = what
+    this.#signal = signal
+  }
+
+  async read(into: Buffer): Promise<number> {
+    let filled = 0
+    while (filled < into.length && this.#at < this.#end) {
+      this.#signal?.throwIfAborted()
+      const count = Math.min(into.length - filled, this.#end - this.#at)
+      const { bytesRead } = await this.#file.read(into, filled, count, this.#at)
+      if (bytesRead === 0) throw this.#tooShort()
+      this.#at += bytesRead
+      filled += bytesRead
+    }
+    return filled
+  }
+
+  async close(): Promise<void> {
+    // The file is the archive's.
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
+    let next = this.#readAhead()
+    while (this.#at < this.#end) {
+      this.#signal?.throwIfAborted()
+      const chunk = await next
+      if (chunk.length === 0) throw this.#tooShort()
+      this.#at += chunk.length
+      next = this.#readAhead()
+      yield chunk
+    }
+  }
+
+  #readAhead(): Promise<Buffer> {
+    const size = Math.min(CHUNK, this.#end - this.#at)
+    const read = size === 0 ? Promise.resolve(Buffer.alloc(0)) : readAt(this.#file, this.#at, size)
+    // The reader may stop before it asks for this; a failure is then nobody's.
+    read.catch(() => undefined)
+    return read
+  }
+
+  #tooShort(): OverlaidError {
+    return new OverlaidError(
+      'ERR_SIZE_MISMATCH',
+      `${this.#what} ends ${String(this.#end - this.#at)} bytes early`,
+    )
+  }
 }
 
 /** Up to `size` bytes at `offset`; fewer at the end of the file. */

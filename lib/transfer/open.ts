@@ -12,7 +12,7 @@ import { Folder } from './folder.ts'
 import { type LayoutOptions, readOCILayout } from './oci-layout.ts'
 import { type Parts, readDocument } from './parts.ts'
 import type { ImageSource, SourceImage } from './source.ts'
-import { DEFAULT_LIMITS } from '../tar/reader.ts'
+import { DEFAULT_LIMITS } from '../tar/scanner.ts'
 import { spool } from './spool.ts'
 
 export interface OpenOptions extends LayoutOptions {

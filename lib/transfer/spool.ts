@@ -4,7 +4,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OverlaidError, hasCode } from '../errors.ts'
-import { abortable } from '../tar/chunks.ts'
+import { abortable } from '../tar/abortable.ts'
 
 /** Linux's O_TMPFILE without its O_DIRECTORY bit, which differs between architectures; Node does not name it. */
 const TMPFILE_BIT = 0o20000000

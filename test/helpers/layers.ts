@@ -1,7 +1,8 @@
 /** Layers unpacked from member lists, and stacked by the overlay2 driver, for tests of apply and settle. */
 import { closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { applyLayer, type ApplyLayerOptions, type ApplyNotes } from '../../lib/driver/overlay2/apply.ts'
+import { applyLayer, type ApplyLayerOptions } from '../../lib/driver/overlay2/apply.ts'
+import type { ApplyNotes } from '../../lib/driver/overlay2/apply-notes.ts'
 import { openOverlay2 } from '../../lib/driver/overlay2/driver.ts'
 import { settleLayer } from '../../lib/driver/overlay2/settle.ts'
 import { streamOf } from './image.ts'

@@ -7,14 +7,8 @@
  */
 import { createHash } from 'node:crypto'
 import { closeSync, constants, openSync, readFileSync } from 'node:fs'
-import {
-  AT_FDCWD,
-  binding,
-  type Bytes,
-  type FileOp,
-  type ScannedEntry,
-  type Stat,
-} from '../../lib/native/binding.ts'
+import { AT_FDCWD, binding, type Bytes, type ScannedEntry, type Stat } from '../../lib/native/binding.ts'
+import { type FileOp, fileops } from '../../lib/native/file-op.ts'
 
 /** What a test may state of an entry; the rest has defaults. */
 export interface Meta {
@@ -95,7 +89,7 @@ export function whiteoutAt(path: Bytes): TreeNode {
 export async function tree(root: Bytes, nodes: readonly TreeNode[]): Promise<void> {
   const fd = openSync(bytes(root), constants.O_RDONLY | constants.O_DIRECTORY)
   try {
-    await binding.fileops(fd, withParents(nodes))
+    await fileops(fd, withParents(nodes))
   } finally {
     closeSync(fd)
   }

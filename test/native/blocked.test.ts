@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { encoded } from '../helpers/ops.ts'
 import { missing } from '../helpers/gates.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 
@@ -22,18 +23,20 @@ describe.skipIf(missing('hasBinding', 'hasStrace'))('where openat2 is blocked', 
   })
 })
 
+const META = { mode: 0o755, uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0 }
+
 const root = JSON.stringify(join(import.meta.dirname, '../..'))
 
 /** Writes through a link, removes a tree, and prints the codes of O_CREAT | O_EXCL on a file and of a missing one. */
 function program(dir: string): string {
+  const code = encoded({ op: 'file', path: 'bin/sh', data: [], ...META })
   return `
     const addon = require(${root} + '/node_modules/node-gyp-build')(${root})
     const { mkdirSync, openSync } = require('node:fs')
     const fd = openSync(${JSON.stringify(dir)}, 'r')
-    const bytes = (text) => Buffer.from(text)
     const code = (promise) => promise.then(() => 'ok', (error) => error.code)
     async function main() {
-      await addon.fileops(fd, [{ op: 'file', path: bytes('bin/sh'), data: [], mode: 0o755 }])
+      await addon.fileops(fd, Buffer.from('${code}', 'base64'), [])
       mkdirSync(${JSON.stringify(dir)} + '/tree/a/b', { recursive: true })
       await addon.removeTree(fd, 'tree')
       const exists = await code(addon.openInRoot(fd, 'bin/sh', 0o301, 0o600))

@@ -10,8 +10,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { AT_FDCWD, binding, type FileOp, type OpMeta } from '../../lib/native/binding.ts'
+import { AT_FDCWD, binding } from '../../lib/native/binding.ts'
+import { type FileOp, fileops, type OpMeta } from '../../lib/native/file-op.ts'
 import { AT, S } from '../../lib/native/flags.ts'
+import { OpWriter } from '../../lib/native/op-writer.ts'
 import { missing } from '../helpers/gates.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { tempDir, type TempDir } from '../helpers/temp-dir.ts'
@@ -33,7 +35,7 @@ describe.skipIf(missing('hasBinding', 'canChown', 'canMknod', 'canTrustedXattr')
   let temp: TempDir
   let root: string
   let fd: number
-  const run = (...ops: FileOp[]): Promise<void> => binding.fileops(fd, ops)
+  const run = (...ops: FileOp[]): Promise<void> => fileops(fd, ops)
   watchLeaks(() => [temp.path])
   beforeEach(() => {
     binding.setOpenat2(use)
@@ -290,15 +292,43 @@ describe.skipIf(missing('hasBinding', 'canChown', 'canMknod', 'canTrustedXattr')
 })
 
 describe.skipIf(missing('hasBinding'))("fileops' arguments", () => {
-  it.each([
-    ['an unknown op', [{ op: 'explode', path: bytes('x') }]],
-    ['a string for bytes of data', [{ op: 'file', path: bytes('x'), data: 'text', mode: 0 }]],
-    ['a NUL in a path', [{ op: 'meta', path: bytes('a\0b') }]],
-    ['a fraction for a mode', [{ op: 'meta', path: bytes('a'), mode: 0.5 }]],
-    ['a negative uid', [{ op: 'meta', path: bytes('a'), uid: -1 }]],
-    ['no list', {}],
-  ])('throw a TypeError for %s, before anything is done', (_, ops) => {
-    expect(() => binding.fileops(0, ops as unknown as FileOp[])).toThrow(
+  const file = bytes('x')
+  it.each<[string, FileOp]>([
+    ['a fraction for a mode', { op: 'meta', path: file, mode: 0.5 }],
+    ['a negative uid', { op: 'meta', path: file, uid: -1 }],
+    ['a gid past 32 bits', { op: 'meta', path: file, gid: 2 ** 32 }],
+    ['a NUL in a path', { op: 'meta', path: bytes('a\0b') }],
+    ['a NUL in a target', { op: 'link', path: file, target: bytes('a\0b') }],
+    ['a negative offset', { op: 'write', path: file, offset: -1, data: [] }],
+    ['an offset that is no integer', { op: 'write', path: file, offset: 0.5, data: [] }],
+    ['a time that is no integer', { op: 'meta', path: file, mtimeSec: 2 ** 60 }],
+  ])('throw a TypeError for %s, before anything is done', (_, op) => {
+    expect(() => fileops(0, [op])).toThrow(
+      expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }),
+    )
+  })
+
+  const encoded = (): { code: Buffer; buffers: readonly Uint8Array[] } => {
+    const writer = new OpWriter()
+    const xattrs = [{ name: 'user.a', value: bytes('v') }]
+    writer.add({ op: 'file', path: file, data: [bytes('data')], ...meta(0o644, { xattrs }) })
+    return { code: Buffer.from(writer.code), buffers: writer.buffers }
+  }
+  it.each<[string, (code: Buffer) => Buffer | undefined]>([
+    ['that is cut', (code) => code.subarray(0, code.length - 8)],
+    ['with bytes after it', (code) => Buffer.concat([code, Buffer.alloc(8)])],
+    ['of an unknown operation', (code) => void code.writeUInt8(200, 4)],
+    ['with a length that is too short', (code) => void code.writeUInt32LE(56, 0)],
+    ['with a length that is too long', (code) => void code.writeUInt32LE(4096, 0)],
+    ['with a path that is too long', (code) => void code.writeUInt32LE(0xffffffff, 48)],
+    ['with more data than it has', (code) => void code.writeUInt32LE(0xffffffff, 56)],
+    ['with a buffer that is not there', (code) => void code.writeUInt32LE(1, 64)],
+    ['with data outside of its buffer', (code) => void code.writeUInt32LE(5, 72)],
+    ['with more attributes than it has', (code) => void code.writeUInt16LE(2, 6)],
+  ])('refuse code %s', (_, spoil) => {
+    const { code, buffers } = encoded()
+    const spoiled = spoil(code) ?? code
+    expect(() => binding.fileops(0, spoiled, buffers)).toThrow(
       expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }),
     )
   })

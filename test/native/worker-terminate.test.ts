@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { encoded } from '../helpers/ops.ts'
 import { missing } from '../helpers/gates.ts'
 
 /**
@@ -18,6 +19,8 @@ describe.skipIf(missing('hasBinding'))('a worker thread', () => {
 
 const root = JSON.stringify(join(import.meta.dirname, '../..'))
 
+const code = encoded({ op: 'meta', path: 'nowhere/x' })
+
 const program = `
   const { Worker } = require('node:worker_threads')
   const body = \`
@@ -30,7 +33,9 @@ const program = `
       () => addon.umount2('/nowhere', 0),
       () => addon.getdents64(fd),
       () => addon.scandirat(-100, '/etc', { xattrs: true }),
-      () => addon.fileops(fd, [{ op: 'meta', path: Buffer.from('nowhere/x') }]),
+      () => addon.fileops(fd, Buffer.from('${code}', 'base64'), []),
+      () => addon.tarSplitLines(Buffer.alloc(9), new Uint32Array(0), 'x', 0, 0),
+      () => addon.sumsUpdate(addon.sumsNew(), Buffer.alloc(9), 0, new Uint32Array([1, 2]), false),
       () => addon.umount2In(fd, '/nowhere', 0),
     ]) loop(call)
     parentPort.postMessage('running')

@@ -2,11 +2,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Change } from '../../lib/driver/driver.ts'
-import { readTar } from '../../lib/tar/reader.ts'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
 import { buildImage, collect, sha256, streamOf } from '../helpers/image.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
+import { readAll } from '../helpers/tar.ts'
 import { archiveOf, members, newStore, nginxImage, storeFolders } from '../helpers/store.ts'
 
 watchLeaks(() => storeFolders)
@@ -18,9 +18,7 @@ async function listed(changes: AsyncIterable<Change>): Promise<string[]> {
 }
 
 async function tarNames(tar: AsyncIterable<Buffer>): Promise<string[]> {
-  const names: string[] = []
-  for await (const { header } of readTar(tar)) names.push(header.name.toString())
-  return names
+  return (await readAll(await collect(tar))).map(({ header }) => header.name.toString())
 }
 
 /** A container of the nginx image in which a file was changed, one added and one deleted. */
@@ -313,9 +311,7 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a container', () => {
     const offline = await collect(container.export())
     await using _root = await container.mount()
     expect(await collect(container.export())).toEqual(offline)
-    const types: string[] = []
-    for await (const { header } of readTar(streamOf(offline)))
-      types.push(`${header.type} ${header.name.toString()}`)
+    const types = (await readAll(offline)).map(({ header }) => `${header.type} ${header.name.toString()}`)
     expect(types).toContain('hardlink etc/link')
     expect(types).toContain('file .dockerenv')
   })

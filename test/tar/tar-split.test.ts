@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomFillSync } from 'node:crypto'
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -6,24 +6,31 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { assembleTar, type BodyGetter, measureTarSplit } from '../../lib/tar/assemble.ts'
 import { crc64 } from '../../lib/tar/crc64.ts'
-import { readTar } from '../../lib/tar/reader.ts'
-import { type SplitRecord, TarSplitWriter } from '../../lib/tar/tar-split.ts'
+import { archiveSums, splitLines } from '../../lib/native/sums.ts'
+import { runReader } from '../../lib/native/tar-run.ts'
+import type { ReadRun } from '../../lib/tar/plain-run.ts'
+import { TarScanner } from '../../lib/tar/scanner.ts'
+import { type ArchiveSums, PortableSums } from '../../lib/tar/sums.ts'
+import { type SplitLines, type SplitRecord, TarSplitWriter } from '../../lib/tar/tar-split.ts'
 import { missing } from '../helpers/gates.ts'
 import { GoTar } from '../helpers/gotar.ts'
 import { collect, streamOf } from '../helpers/image.ts'
 import { rawTar, type TarSpec } from '../helpers/rawtar.ts'
+import { Members, scanInPieces } from '../helpers/tar.ts'
 
 /** The tar-split file of an archive. */
 async function split(
   archive: Buffer,
-  options: { crc64?: typeof crc64; inline?: string } = {},
+  options: { sums?: ArchiveSums; inline?: string; splitLines?: SplitLines; readRun?: ReadRun } = {},
 ): Promise<Buffer> {
-  const writer = new TarSplitWriter(options)
+  const { sums, inline, splitLines, readRun } = options
+  const writer = new TarSplitWriter(sums, splitLines)
   const saving = collect(writer.output as AsyncIterable<Buffer>)
-  for await (const entry of readTar(streamOf(archive, 10_000), { observer: writer })) {
-    if (entry.header.name.toString() === options.inline) entry.inline()
-  }
-  writer.end()
+  const sink = new Members(inline, readRun !== undefined)
+  const scanner = new TarScanner(sink, { observer: writer, ...(readRun && { readRun }) })
+  await scanInPieces(scanner, archive, 10_000, writer)
+  await writer.end()
+  expect(writer.digest).toEqual(createHash('sha256').update(archive).digest())
   return saving
 }
 
@@ -158,15 +165,35 @@ describe('tar-split', () => {
     expect(getter.opened).toEqual([])
   })
 
-  it('uses the sum it is given', async () => {
+  it('uses the sums it is given', async () => {
     const calls: number[] = []
-    const counting = (state: Uint8Array, data: Uint8Array) => {
+    const sums = new PortableSums((state, data) => {
       calls.push(data.length)
       crc64(state, data)
-    }
+    })
     const archive = unpacked([{ name: 'a', body: 'abc' }])
-    expect(await split(archive, { crc64: counting })).toEqual(await split(archive))
+    expect(await split(archive, { sums })).toEqual(await split(archive))
     expect(calls).toEqual([3])
+  })
+
+  describe.skipIf(missing('hasBinding'))('with the addon', () => {
+    const archive = (names: (i: number) => string): Buffer =>
+      rawTar(Array.from({ length: 100 }, (_, i) => ({ name: names(i), body: 'x'.repeat(i * 17) })))
+
+    it('records runs of members in the same lines', async () => {
+      const plain = archive((i) => `./d${String(i >> 3)}/f${String(i)}`)
+      const fast = await split(plain, { sums: archiveSums(), splitLines, readRun: runReader() })
+      expect(records(fast)).toEqual(records(await split(plain)))
+      expect(records(await split(plain, { readRun: runReader() }))).toEqual(records(fast))
+    })
+
+    it('refuses a name that is in a run for the second time', async () => {
+      for (const other of ['d/f7', './d/f7']) {
+        const twice = archive((i) => (i === 60 ? other : `d/f${String(i)}`))
+        const splitting = split(twice, { sums: archiveSums(), splitLines, readRun: runReader() })
+        await expect(splitting).rejects.toThrow(/in the archive twice/)
+      }
+    })
   })
 
   it.each(['a', './a', 'a/', 'b/../a', 'a//'])(
@@ -264,14 +291,21 @@ describe('tar-split', () => {
 
   it('makes its reader wait when nobody consumes it, and fails it when it failed', async () => {
     const writer = new TarSplitWriter()
-    for (let i = 0; writer.ready() === undefined; i++) writer.segment(Buffer.alloc(100_000, String(i)))
-    const waiting = writer.ready()
+    const bytes = Buffer.alloc(1 << 20)
+    const tell = async (): Promise<'told'> => {
+      randomFillSync(bytes)
+      writer.segment(bytes, 0, bytes.length)
+      await writer.told(bytes, 0, bytes.length)
+      return 'told'
+    }
+    const later = (): Promise<'waits'> => new Promise((resolve) => setTimeout(resolve, 500, 'waits'))
+    let telling = tell()
+    while ((await Promise.race([telling, later()])) === 'told') telling = tell()
     const consuming = collect(writer.output as AsyncIterable<Buffer>)
-    await waiting
+    await telling
     writer.destroy(new Error('disk full'))
     await expect(consuming).rejects.toThrow('disk full')
-    await expect(writer.ready()).rejects.toThrow('disk full')
-    writer.segment(Buffer.alloc(10))
-    writer.end()
+    await expect(tell()).rejects.toThrow('disk full')
+    await expect(writer.end()).rejects.toThrow('disk full')
   })
 })

@@ -1,6 +1,6 @@
 /** A member's metadata as the operations of the binding take it. */
-import type { Bytes, FileOp, OpMeta } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
+import type { OpMeta } from '../../native/file-op.ts'
 import type { EntryType, TarHeader } from '../../tar/entry.ts'
 
 type OpXattr = NonNullable<OpMeta['xattrs']>[number]
@@ -14,13 +14,10 @@ const TYPE_BITS: Readonly<Partial<Record<EntryType, number>>> = {
   fifo: S.S_IFIFO,
 }
 
-/** Would be inherited by everything made in the folder: set last, with the folder's times. */
-const DEFAULT_ACL = 'system.posix_acl_default'
-
 /** Owner, attributes, mode and times that the archive gives. */
 export function metaOf(header: TarHeader): OpMeta {
   const { mode, uid, gid, mtimeSec, mtimeNsec } = header
-  const xattrs = xattrsOf(header).filter(({ name }) => name !== DEFAULT_ACL)
+  const xattrs = xattrsOf(header)
   return {
     mode: (TYPE_BITS[header.type] ?? 0) | mode,
     uid,
@@ -29,13 +26,6 @@ export function metaOf(header: TarHeader): OpMeta {
     mtimeNsec,
     ...(xattrs.length > 0 && { xattrs }),
   }
-}
-
-/** What a folder gets when nothing is put into it any more. */
-export function lastMetaOf(path: Bytes, header: TarHeader): FileOp {
-  const { mtimeSec, mtimeNsec } = header
-  const xattrs = xattrsOf(header).filter(({ name }) => name === DEFAULT_ACL)
-  return { op: 'meta', path, mtimeSec, mtimeNsec, ...(xattrs.length > 0 && { xattrs }) }
 }
 
 /** The kernel's namespaces; of `system.` only ACLs are data. macOS archives have names of their own, for no Linux. */

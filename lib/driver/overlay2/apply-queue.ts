@@ -1,121 +1,228 @@
 /**
- * Runs the operations of an unpacking in batches on the thread pool, several at once, in bounded memory.
+ * Runs the operations of an unpacking in batches, several at once, in bounded memory.
  *
- * Making files is what takes the time, and the kernel makes them faster by two threads than by one. So files go in
- * batches of their own that run beside one another; what gives the tree its shape (directories, symlinks, devices)
- * runs in order before the files that need it; and what needs the files themselves comes at a barrier:
+ * Making files is what takes the time, and the kernel makes them faster by two threads than by one, as long as the two
+ * are in different folders. So files go in two lanes, a folder's in one of them; what gives the tree its shape
+ * (directories, symlinks, devices) runs in order before the files that need it; and what needs the files themselves
+ * comes at a barrier:
  *
  *     structure 1 → structure 2 → structure 3 …        one after another
- *            ↘ files 1     ↘ files 2                   at most RUNNING at once
+ *            ↘ lane A 1 · lane B 1  ↘ lane A 2         as many at once as there are creators
  *                                        ↘ barrier: metadata of large files, then hard links
+ *
+ * All calls add and none waits; {@link OpQueue.room} does.
  */
-import { binding, type FileOp } from '../../native/binding.ts'
+import { availableParallelism } from 'node:os'
+import pLimit from 'p-limit'
+import { binding, type Bytes } from '../../native/binding.ts'
+import type { OpMeta } from '../../native/file-op.ts'
+import { OpWriter, type Piece } from '../../native/op-writer.ts'
+import type { ChunkPool } from '../../tar/chunk-pool.ts'
+import { AT, type PlainRun } from '../../tar/plain-run.ts'
+import type { Folder } from './apply-tree.ts'
 
-/** A batch is this many operations or bytes at most: enough to make a turn of the pool worth it. */
+/** A batch is this many operations or bytes at most: enough to make a thread for it worth it. */
 const BATCH_OPS = 256
-const BATCH_BYTES = 2 * 2 ** 20
-/** Batches of files that run at once: more creators than two only meet in the same folders. */
-const RUNNING = 2
+const BATCH_BYTES = 2 ** 20
+const LANES = 2
+/** Batches on their way; more only hold memory. */
+const MAX_BATCHES = 6
+
+/** Batches that make files at once, of all layers that are being unpacked: one thread of the pool is left to read. */
+const CREATORS = Math.max(2, Math.min(3, availableParallelism()))
+const creators = pLimit(CREATORS)
+
+interface Lane {
+  ops: OpWriter
+  bytes: number
+}
+
+function newLane(): Lane {
+  return { ops: new OpWriter(), bytes: 0 }
+}
+
+function loadOf({ ops, bytes }: Lane): number {
+  return ops.count / BATCH_OPS + bytes / BATCH_BYTES
+}
+
+/** Any number of operations, in batches. */
+class Series {
+  readonly batches: OpWriter[] = []
+
+  get next(): OpWriter {
+    const last = this.batches.at(-1)
+    if (last !== undefined && last.count < BATCH_OPS) return last
+    const batch = new OpWriter()
+    this.batches.push(batch)
+    return batch
+  }
+}
 
 export class OpQueue {
   readonly #root: number
+  readonly #pool: ChunkPool
   readonly #signal: AbortSignal | undefined
-  #structure: FileOp[] = []
-  #files: FileOp[] = []
-  #bytes = 0
-  #late: FileOp[] = []
-  #links: FileOp[] = []
+  #structure = new OpWriter()
+  readonly #lanes: Lane[] = Array.from({ length: LANES }, newLane)
+  #late = new Series()
+  #links = new Series()
+  /** Settles when the structure so far is there; never rejects. */
   #structured: Promise<void> = Promise.resolve()
   readonly #running = new Set<Promise<void>>()
+  #lastFolder: string | undefined
+  #lastLane: Lane = this.#lanes[0] as Lane
   #failure: { readonly error: unknown } | undefined
 
-  constructor(root: number, signal: AbortSignal | undefined) {
+  /** @param pool owns the memory of the pieces that are given here */
+  constructor(root: number, pool: ChunkPool, signal: AbortSignal | undefined) {
     this.#root = root
+    this.#pool = pool
     this.#signal = signal
   }
 
-  /** In order with its like, and before the files that are added after it. */
-  structure(op: FileOp): void {
-    this.#structure.push(op)
+  /** For an operation that comes in order with its like, and before the files that are added after it. */
+  get structure(): OpWriter {
+    if (this.#structure.count >= BATCH_OPS) this.#submitStructure()
+    return this.#structure
   }
 
-  /** A new file, or a part of one that {@link structure} created; in no order. Await what it returns. */
-  async file(op: FileOp, bytes: number): Promise<void> {
-    this.#files.push(op)
-    this.#bytes += bytes
-    if (this.#isFull()) await this.#submit()
+  /** A new file in `folder`, after the structure so far. */
+  file(folder: string, path: Bytes, pieces: readonly Piece[], meta: OpMeta): void {
+    this.#in(folder, pieces, (ops) => {
+      ops.file(path, pieces, meta)
+    })
   }
 
-  /** After all files so far. */
-  late(op: FileOp): void {
-    this.#late.push(op)
+  /** A file of a run, with a name that is new in `folder`. */
+  runFile({ path, prefix }: Folder, run: PlainRun, index: number): void {
+    const lane = this.#laneFor(path)
+    const size = run.word(index, AT.size)
+    if (size > 0 && !lane.ops.has(run.bytes)) this.#pool.retain(run.bytes)
+    lane.ops.runFile(prefix, run, index)
+    lane.bytes += size
+    this.#submitFull(lane)
   }
 
-  /** After all files and {@link late} operations so far. */
-  link(op: FileOp): void {
-    this.#links.push(op)
+  /** A part of a file that {@link structure} created. */
+  write(folder: string, path: Bytes, offset: number, piece: Piece): void {
+    this.#in(folder, [piece], (ops) => {
+      ops.write(path, offset, [piece])
+    })
   }
 
-  /** Waits when many directories and links came without a file. */
-  async breathe(): Promise<void> {
-    if (this.#isFull()) await this.#submit()
+  /** For an operation after all files so far. */
+  get late(): OpWriter {
+    return this.#late.next
   }
 
-  #isFull(): boolean {
-    return this.#bytes >= BATCH_BYTES || this.#files.length + this.#structure.length >= BATCH_OPS
+  /** For an operation after all files and {@link late} ones so far. */
+  get links(): OpWriter {
+    return this.#links.next
   }
 
-  /** All that was added is done when this resolves; before something is removed or replaced. */
-  async barrier(): Promise<void> {
-    await this.#submit()
-    await Promise.all(this.#running)
-    this.#check()
-    const [late, links] = [this.#late, this.#links]
-    this.#late = []
-    this.#links = []
-    for (const ops of [late, links]) await this.#inBatches(ops)
+  #in(folder: string, pieces: readonly Piece[], add: (ops: OpWriter) => void): void {
+    const lane = this.#laneFor(folder)
+    const known = lane.ops.buffers.length
+    add(lane.ops)
+    for (let i = known; i < lane.ops.buffers.length; i++) this.#pool.retain(lane.ops.buffers[i] as Buffer)
+    for (const { start, end } of pieces) lane.bytes += end - start
+    this.#submitFull(lane)
   }
 
-  async #inBatches(ops: readonly FileOp[]): Promise<void> {
-    for (let at = 0; at < ops.length; at += BATCH_OPS) {
-      this.#signal?.throwIfAborted()
-      await binding.fileops(this.#root, ops.slice(at, at + BATCH_OPS))
+  /** A folder stays in its lane while its files come together; else the emptier one takes it. */
+  #laneFor(folder: string): Lane {
+    if (folder !== this.#lastFolder) {
+      this.#lastFolder = folder
+      this.#lastLane = this.#lanes.reduce((least, lane) => (loadOf(lane) < loadOf(least) ? lane : least))
     }
+    return this.#lastLane
   }
 
-  /** After everything, in order. */
-  async finish(ops: readonly FileOp[]): Promise<void> {
-    await this.barrier()
-    await this.#inBatches(ops)
+  #submitFull(lane: Lane): void {
+    if (lane.ops.count >= BATCH_OPS || lane.bytes >= BATCH_BYTES) this.#submitLane(lane)
+  }
+
+  #submitStructure(): void {
+    if (this.#structure.count === 0) return
+    const ops = this.#structure
+    this.#structure = new OpWriter()
+    this.#structured = this.#track(this.#structured.then(() => this.#run(ops)))
+  }
+
+  #submitLane(lane: Lane): void {
+    const { ops } = lane
+    if (ops.count === 0) return
+    this.#submitStructure()
+    lane.ops = new OpWriter()
+    lane.bytes = 0
+    // Another folder's files may go elsewhere now, and more of this one's.
+    this.#lastFolder = undefined
+    void this.#track(this.#structured.then(() => creators(() => this.#run(ops))))
+  }
+
+  #submitAll(): void {
+    for (const lane of this.#lanes) this.#submitLane(lane)
+    this.#submitStructure()
+  }
+
+  /** What is added from here on waits for all that was added so far: before something is removed or replaced. */
+  barrier(): void {
+    this.#submitAll()
+    const before = [...this.#running]
+    const [late, links] = [this.#late, this.#links]
+    this.#late = new Series()
+    this.#links = new Series()
+    const rest = async (): Promise<void> => {
+      await Promise.all(before)
+      for (const ops of [...late.batches, ...links.batches]) await this.#run(ops)
+    }
+    this.#structured = this.#track(rest())
+  }
+
+  /** Waits while too much is on its way. @throws the first failure; the signal's reason */
+  async room(): Promise<void> {
+    this.#check()
+    while (this.#running.size > MAX_BATCHES) await Promise.race(this.#running)
+    this.#check()
+  }
+
+  /** Runs all there is, and `last` after it, in no order. Same errors. */
+  async finish(last: (next: () => OpWriter) => void): Promise<void> {
+    this.barrier()
+    await this.#structured
+    this.#check()
+    const series = new Series()
+    last(() => series.next)
+    for (const ops of series.batches) void this.#track(creators(() => this.#run(ops)))
+    await this.quiet()
+    this.#check()
   }
 
   /** Waits until nothing runs any more, whether it fails or not: only then may the root be closed. */
   async quiet(): Promise<void> {
-    await Promise.allSettled([this.#structured, ...this.#running])
+    while (this.#running.size > 0) await Promise.all(this.#running)
   }
 
-  async #submit(): Promise<void> {
-    this.#signal?.throwIfAborted()
-    const [structure, files] = [this.#structure, this.#files]
-    this.#structure = []
-    this.#files = []
-    this.#bytes = 0
-    if (structure.length > 0) {
-      this.#structured = this.#structured.then(() => binding.fileops(this.#root, structure))
-      this.#track(this.#structured)
+  /** Nothing once something has failed. */
+  async #run(ops: OpWriter): Promise<void> {
+    try {
+      if (this.#failure !== undefined) return
+      this.#signal?.throwIfAborted()
+      await binding.fileops(this.#root, ops.code, ops.buffers)
+    } finally {
+      for (const buffer of ops.buffers) this.#pool.release(buffer as Buffer)
     }
-    if (files.length > 0) this.#track(this.#structured.then(() => binding.fileops(this.#root, files)))
-    while (this.#running.size > RUNNING) await Promise.race(this.#running)
-    this.#check()
   }
 
-  #track(work: Promise<void>): void {
+  /** Remembers the failure of `work`; the promise it gives never rejects. */
+  #track(work: Promise<void>): Promise<void> {
     const tracked = work
       .catch((error: unknown) => {
         this.#failure ??= { error }
       })
       .finally(() => this.#running.delete(tracked))
     this.#running.add(tracked)
+    return tracked
   }
 
   #check(): void {

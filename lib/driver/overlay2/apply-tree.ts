@@ -9,6 +9,8 @@
  */
 import { OverlaidError } from '../../errors.ts'
 import type { Bytes } from '../../native/binding.ts'
+import { S } from '../../native/flags.ts'
+import type { OpMeta } from '../../native/file-op.ts'
 import { components } from '../../tar/name.ts'
 
 export interface DirNode {
@@ -20,7 +22,12 @@ export interface DirNode {
   fresh: boolean
   /** Hides what lower layers have in it. */
   opaque: boolean
+  /** What it gets when nothing is put into it any more. */
+  meta: OpMeta
 }
+
+/** Of a folder that is only implied, until settleLayer() knows better. */
+const IMPLIED_META: OpMeta = { mode: S.S_IFDIR | 0o755, uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0 }
 
 /** A file, device or fifo; hard links share one. */
 export interface LeafNode {
@@ -71,31 +78,44 @@ const MAX_LINKS = 40
 /** PATH_MAX without its NUL: links can lead further than any system call goes. */
 const MAX_PATH = 4095
 
-function newDir(given: boolean, fresh: boolean): DirNode {
-  return { kind: 'dir', children: new Map(), given, fresh, opaque: fresh }
+/** A folder that replaces a whiteout, when `fresh`, hides what is below; `meta` when the archive gives it. */
+export function newDir(fresh: boolean, meta?: OpMeta): DirNode {
+  const given = meta !== undefined
+  return { kind: 'dir', children: new Map(), given, fresh, opaque: fresh, meta: meta ?? IMPLIED_META }
 }
 
+/** A folder where entries go. */
+export interface Folder {
+  readonly dir: DirNode
+  /** Without symlinks in it. */
+  readonly path: string
+  /** The path and a slash; nothing for the root. */
+  readonly prefix: Uint8Array
+}
+
+/** Folders that are remembered by name. */
+const MAX_KNOWN = 4096
+
 export class LayerTree {
-  readonly root: DirNode = newDir(false, false)
+  readonly root: DirNode = newDir(false)
   /** Apparent bytes of what is in the tree, each inode once. */
   size = 0
-  #lastParent: { readonly parts: string; readonly dir: DirNode; readonly path: string } | undefined
+  /** What names lead to. New entries change none of it, since every component exists already; {@link drop} does. */
+  readonly #known = new Map<string, Folder>()
 
   /**
-   * Finds the folder that `parts` lead to and makes what is missing on the way; each that was made is told to
-   * `made`, parents first. Symlinks of this layer are followed, inside it.
+   * Finds the folder that `name`, a clean path, leads to and makes what is missing on the way; each that was made is
+   * told to `made`, parents first. Symlinks of this layer are followed, inside it.
    */
-  enter(
-    parts: readonly string[],
-    made: (path: string, dir: DirNode) => void,
-  ): { dir: DirNode; path: string } {
-    const key = parts.join('/')
-    if (this.#lastParent?.parts === key) return this.#lastParent
+  enter(name: string, made: (path: string, dir: DirNode) => void): Folder {
+    const known = this.#known.get(name)
+    if (known !== undefined) return known
     let dir = this.root
     let path = ''
+    const parts = components(name)
     for (const step of this.#walk(parts)) {
       path = path === '' ? step.name : `${path}/${step.name}`
-      const next = step.dir ?? newDir(false, step.whitedOut)
+      const next = step.dir ?? newDir(step.whitedOut)
       if (step.dir === undefined) {
         dir.children.set(step.name, next)
         made(path, next)
@@ -103,8 +123,10 @@ export class LayerTree {
       dir = next
     }
     if (path.length > MAX_PATH) throw unfollowable(parts, 'the path is too long')
-    this.#lastParent = { parts: key, dir, path }
-    return this.#lastParent
+    const folder = { dir, path, prefix: Buffer.from(path === '' ? '' : `${path}/`, 'latin1') }
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear()
+    this.#known.set(name, folder)
+    return folder
   }
 
   /** Where `parts` lead, without making anything. Undefined below a name that this layer whites out or is no folder. */
@@ -122,11 +144,17 @@ export class LayerTree {
     place.parent.children.set(place.name, node)
   }
 
+  /** A file at a name that is free. */
+  putFile(dir: DirNode, name: string, size: number): void {
+    dir.children.set(name, { kind: 'leaf', size, hasBody: size > 0, links: 1 })
+    this.size += size
+  }
+
   /** Takes a node out, with all below it. */
   drop(place: Place): void {
     const node = place.parent.children.get(place.name)
     place.parent.children.delete(place.name)
-    this.#lastParent = undefined
+    this.#known.clear()
     if (node !== undefined) this.#forget(node)
   }
 
@@ -173,7 +201,7 @@ function unfollowable(parts: readonly string[], why: string): OverlaidError {
   return new OverlaidError('ERR_BAD_TAR', `bad tar: cannot go into ${JSON.stringify(path)}: ${why}`, { path })
 }
 
-/** A path of the tree for the binding: bytes, but ASCII as it is, since making a Buffer of each name shows. */
+/** A path of the tree for the binding's UTF-8 strings: ASCII as it is, since making a Buffer of each name shows. */
 export function pathBytes(path: string): Bytes {
   return /^[\0-\x7f]*$/.test(path) ? path : Buffer.from(path, 'latin1')
 }

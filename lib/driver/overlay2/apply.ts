@@ -9,57 +9,35 @@
  * last component with O_EXCL or O_NOFOLLOW. Names that are absolute or climb with `..` stay inside the layer.
  */
 import { hasCode, OverlaidError, type SyscallError } from '../../errors.ts'
-import type { Bytes, FileOp, OpMeta } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
+import type { OpMeta } from '../../native/file-op.ts'
+import { runReader } from '../../native/tar-run.ts'
 import { parseWhiteout, type Whiteout } from '../../oci/whiteout.ts'
-import type { TarEntry, TarHeader, TarLimits, TarObserver } from '../../tar/entry.ts'
-import { cleanParts } from '../../tar/name.ts'
-import { readTar } from '../../tar/reader.ts'
+import { byteSource, type ByteStream } from '../../tar/byte-source.ts'
+import { ChunkPool } from '../../tar/chunk-pool.ts'
+import type { TarHeader, TarLimits, TarObserver, TarSink } from '../../tar/entry.ts'
+import { feed } from '../../tar/feed.ts'
+import { cleanParts, cleanPath } from '../../tar/name.ts'
+import { AT, FILE_FLAG, type PlainRun } from '../../tar/plain-run.ts'
+import { TarScanner } from '../../tar/scanner.ts'
 import { badTar, quoteName } from '../../tar/syntax.ts'
-import { writeBody } from './apply-body.ts'
-import { lastMetaOf, metaOf } from './apply-meta.ts'
+import { type Body, bodyOf } from './apply-body.ts'
+import { metaOf } from './apply-meta.ts'
+import { type ApplyNotes, notesOf } from './apply-notes.ts'
 import { OpQueue } from './apply-queue.ts'
 import {
   type DirNode,
+  type Folder,
   hasBodies,
   hasContent,
   LayerTree,
   type LeafNode,
   type LowerNode,
+  newDir,
   type Node,
-  pathBytes,
   type Place,
   visitTree,
 } from './apply-tree.ts'
-
-/** A folder that the archive needs but never gives, for {@link settleLayer}. */
-export interface ImpliedDir {
-  readonly path: Buffer
-  /** Whited out by this same layer, so that nothing below it counts. */
-  readonly fresh: boolean
-}
-
-/** A hard link whose target this layer does not bring. */
-export interface LowerLink {
-  readonly path: Buffer
-  /** As a member's name, cleaned; its parents may be symlinks. */
-  readonly target: Buffer
-}
-
-/** What a layer's archive leaves open until its parent is known. Plain data; paths are relative, without links. */
-export interface ApplyNotes {
-  /** Apparent bytes of what was unpacked: non-directories, each inode once (moby's rule). */
-  readonly size: number
-  /** Parents before children; an empty path is the layer's root. */
-  readonly implied: readonly ImpliedDir[]
-  readonly whiteouts: readonly Buffer[]
-  /** Directories that are to hide what is below; {@link settleLayer} marks those that have something to hide. */
-  readonly opaque: readonly Buffer[]
-  /** In the archive's order. */
-  readonly links: readonly LowerLink[]
-  /** The archive makes the root itself opaque, which the kernel has no mark for. */
-  readonly rootOpaque: boolean
-}
 
 export interface ApplyLayerOptions {
   readonly limits?: TarLimits
@@ -75,18 +53,25 @@ export interface ApplyLayerOptions {
  */
 export async function applyLayer(
   diffFd: number,
-  tar: AsyncIterable<Buffer>,
+  tar: ByteStream,
   options: ApplyLayerOptions,
 ): Promise<ApplyNotes> {
-  const queue = new OpQueue(diffFd, options.signal)
-  const applier = new Applier(queue)
+  const { observer, signal } = options
+  const source = byteSource(tar)
+  const pool = new ChunkPool()
+  const queue = new OpQueue(diffFd, pool, signal)
+  const applier = new Applier(queue, pool)
+  const scanner = new TarScanner(applier, { ...options, readRun: runReader() })
   try {
-    for await (const entry of readTar(tar, options)) await applier.add(entry)
+    await feed(source, scanner, { pool, observer, signal, afterPiece: () => queue.room() })
     return await applier.finish()
   } catch (error) {
     throw explained(error)
   } finally {
     await queue.quiet()
+    const closed = source.close()
+    // After an abort a source may not answer any more.
+    if (signal?.aborted !== true) await closed
   }
 }
 
@@ -94,59 +79,98 @@ export async function applyLayer(
 const MAX_MAJOR = 0xfff
 const MAX_MINOR = 0xfffff
 
-class Applier {
+class Applier implements TarSink {
   readonly #queue: OpQueue
+  readonly #pool: ChunkPool
   readonly #tree = new LayerTree()
-  /** Metadata that folders get at the end, by path. */
-  readonly #lastMeta = new Map<string, FileOp>()
   /** In the archive's order, with the paths they are at. */
   readonly #lowerLinks = new Map<LowerNode, string>()
+  /** Of the file that is coming in. */
+  #body: Body | undefined
 
-  constructor(queue: OpQueue) {
+  constructor(queue: OpQueue, pool: ChunkPool) {
     this.#queue = queue
+    this.#pool = pool
   }
 
-  async add(entry: TarEntry): Promise<void> {
-    const parts = cleanParts(entry.header.name)
-    const name = parts.pop()
-    if (name === undefined) {
-      this.#addRoot(entry)
-      return
+  member(header: TarHeader, offset: number): 'file' | 'record' {
+    const path = cleanPath(header.name)
+    const slash = path.lastIndexOf('/')
+    const folder = path.slice(0, Math.max(slash, 0))
+    const name = path.slice(slash + 1)
+    if (name === '') return this.#addRoot(header)
+    const mark = markOf(header, name)
+    if (mark.kind === 'reserved' || isReserved(folder)) return 'record'
+    const entry: Entry = { header, offset }
+    if (mark.kind !== 'none') return this.#addMark(entry, folder, mark)
+    this.#addMember(entry, folder, name)
+    return 'file'
+  }
+
+  /** Files with new names, most of all there is, are quick; the rest goes its way one by one. */
+  run(run: PlainRun): void {
+    let folder: Folder | undefined
+    for (let i = 0; i < run.count; i++) {
+      if (run.word(i, AT.type) !== FILE_FLAG) {
+        folder = undefined
+        this.#runMember(run, i)
+        continue
+      }
+      if (folder === undefined || run.word(i, AT.sameFolder) === 0) folder = this.#enter(run.folder(i))
+      const name = run.bases[i] as string
+      if (folder.dir.children.has(name)) {
+        folder = undefined
+        this.#runMember(run, i)
+        continue
+      }
+      this.#tree.putFile(folder.dir, name, run.word(i, AT.size))
+      this.#queue.runFile(folder, run, i)
     }
-    const mark = markOf(entry.header, name)
-    const skipped = mark.kind === 'reserved' || parts.some((part) => part.startsWith('.wh..wh.'))
-    if (skipped) entry.inline()
-    else if (mark.kind === 'none') await this.#addMember(entry, parts, name)
-    else await this.#addMark(entry, parts, mark)
-    await this.#queue.breathe()
+  }
+
+  #runMember(run: PlainRun, index: number): void {
+    const header = run.header(index)
+    this.member(header, run.base + run.word(index, AT.headerStart))
+    const start = run.word(index, AT.bodyStart)
+    if (header.size > 0) this.body(run.bytes, start, start + header.size)
+    this.end()
+  }
+
+  body(bytes: Buffer, start: number, end: number): void {
+    this.#body?.add(bytes, start, end)
+  }
+
+  end(): void {
+    this.#body?.end()
+    this.#body = undefined
   }
 
   /** Anything but a directory cannot be the root and is left out, as containerd does. */
-  #addRoot(entry: TarEntry): void {
-    const { header } = entry
-    entry.inline()
-    if (header.type !== 'dir') return
-    this.#tree.root.given = true
-    const path = Buffer.from('.')
-    this.#queue.structure({ op: 'meta', path, ...metaOf(header) })
-    this.#lastMeta.set('', lastMetaOf(path, header))
+  #addRoot(header: TarHeader): 'record' {
+    const { root } = this.#tree
+    if (header.type === 'dir') {
+      root.given = true
+      root.meta = metaOf(header)
+    }
+    return 'record'
   }
 
   /** A whiteout or opaque mark. Its body, should it have one, is kept with the archive's record. */
-  async #addMark(entry: TarEntry, parts: string[], mark: Whiteout): Promise<void> {
-    entry.inline()
+  #addMark(entry: Entry, folder: string, mark: Whiteout): 'record' {
     if (mark.kind === 'invalid') throw unsafeWhiteout(entry)
-    const at = this.#tree.peek(parts)
+    const at = this.#tree.peek(cleanParts(folder))
     // Below what this layer deletes or replaces by a file there is nothing left to hide.
-    if (at === undefined) return
-    const { dir, path } = this.#enter(parts)
+    if (at === undefined) return 'record'
+    const { dir, path } = this.#enter(folder)
     if (mark.kind === 'opaque') dir.opaque = true
-    if (mark.kind === 'whiteout')
-      await this.#whiteOut(placeIn(dir, path, mark.name.toString('latin1')), entry.header)
+    if (mark.kind === 'whiteout') {
+      this.#whiteOut(placeIn(dir, path, mark.name.toString('latin1')), entry.header)
+    }
+    return 'record'
   }
 
   /** Hides `place` of the layers below, and nothing that this layer brings. */
-  async #whiteOut(place: Place, header: TarHeader): Promise<void> {
+  #whiteOut(place: Place, header: TarHeader): void {
     const existing = place.parent.children.get(place.name)
     if (existing?.kind === 'dir' && hasContent(existing)) {
       existing.fresh = true
@@ -154,65 +178,55 @@ class Applier {
       return
     }
     if (existing !== undefined && existing.kind !== 'dir') return
-    if (existing !== undefined) await this.#remove(place)
+    if (existing !== undefined) this.#remove(place)
     this.#tree.put(place, { kind: 'whiteout' })
-    this.#queue.structure({
-      op: 'node',
-      path: pathBytes(place.path),
-      major: 0,
-      minor: 0,
-      ...metaOf(header),
-      mode: S.S_IFCHR,
-      xattrs: [],
-    })
+    const meta: OpMeta = { ...metaOf(header), mode: S.S_IFCHR, xattrs: [] }
+    this.#queue.structure.node(place.path, 0, 0, meta)
   }
 
-  async #addMember(entry: TarEntry, parts: string[], name: string): Promise<void> {
+  #addMember(entry: Entry, folder: string, name: string): void {
     const { header } = entry
-    const { dir, path } = this.#enter(parts)
+    const { dir, path } = this.#enter(folder)
     const place = placeIn(dir, path, name)
-    if (header.type === 'dir') await this.#addDir(place, header)
-    else if (header.type === 'hardlink') await this.#addLink(place, entry)
+    if (header.type === 'dir') this.#addDir(place, header)
+    else if (header.type === 'hardlink') this.#addLink(place, entry)
     else {
-      await this.#makeRoom(place, entry)
-      await this.#addLeaf(place, entry)
+      this.#makeRoom(place, entry)
+      this.#addLeaf(place, path, entry)
     }
   }
 
-  /** The folder that `parts` lead to; the folders missing on the way are implied. */
-  #enter(parts: string[]): { dir: DirNode; path: string } {
-    return this.#tree.enter(parts, (path, dir) => {
-      const bytes = pathBytes(path)
+  /** The folder that `name` leads to; the folders missing on the way are implied. */
+  #enter(name: string): Folder {
+    return this.#tree.enter(name, (path, dir) => {
       // There is a whiteout in its place.
-      if (dir.fresh) this.#queue.structure({ op: 'remove', path: bytes })
-      this.#queue.structure({ op: 'dir', path: bytes, ...IMPLIED_META })
+      if (dir.fresh) this.#queue.structure.remove(path)
+      this.#queue.structure.dir(path)
     })
   }
 
-  async #addDir(place: Place, header: TarHeader): Promise<void> {
+  #addDir(place: Place, header: TarHeader): void {
     const existing = place.parent.children.get(place.name)
-    const path = pathBytes(place.path)
-    const fresh = existing?.kind === 'whiteout'
-    let dir = existing?.kind === 'dir' ? existing : undefined
-    if (dir === undefined) {
-      if (existing !== undefined) await this.#replace(place, existing, header)
-      dir = { kind: 'dir', children: new Map(), given: true, fresh, opaque: fresh }
-      this.#tree.put(place, dir)
+    const meta = metaOf(header)
+    if (existing?.kind === 'dir') {
+      existing.given = true
+      existing.meta = meta
+      return
     }
-    dir.given = true
-    this.#queue.structure({ op: 'dir', path, ...metaOf(header) })
-    this.#lastMeta.set(place.path, lastMetaOf(path, header))
+    if (existing !== undefined) this.#replace(place, existing, header)
+    this.#tree.put(place, newDir(existing?.kind === 'whiteout', meta))
+    this.#queue.structure.dir(place.path)
   }
 
-  async #addLink(place: Place, entry: TarEntry): Promise<void> {
-    const parts = cleanParts(entry.header.linkname)
+  #addLink(place: Place, entry: Entry): void {
+    const parts = cleanParts(entry.header.linkname.toString('latin1'))
     const name = parts.pop()
     if (name === undefined) throw badTar('a hard link to the root', placeOf(entry))
     const at = this.#tree.peek(parts)
     const target = at?.dir?.children.get(name)
     if (target?.kind === 'dir') throw badTar('a hard link to a directory', placeOf(entry))
     if (target !== undefined && target === place.parent.children.get(place.name)) return
-    await this.#makeRoom(place, entry)
+    this.#makeRoom(place, entry)
     if (at === undefined || target === undefined || target.kind === 'whiteout' || target.kind === 'lower') {
       const node: LowerNode = { kind: 'lower', target: [...parts, name].join('/') }
       this.#tree.put(place, node)
@@ -220,21 +234,16 @@ class Applier {
       return
     }
     this.#tree.put(place, target)
-    const path = pathBytes(place.path)
-    this.#queue.link({
-      op: 'link',
-      path,
-      target: pathBytes(at.path === '' ? name : `${at.path}/${name}`),
-    })
+    this.#queue.links.link(place.path, at.path === '' ? name : `${at.path}/${name}`)
   }
 
   /** Removes what an earlier entry put there, when nothing of the archive is lost by it. */
-  async #makeRoom(place: Place, entry: TarEntry): Promise<void> {
+  #makeRoom(place: Place, entry: Entry): void {
     const existing = place.parent.children.get(place.name)
-    if (existing !== undefined) await this.#replace(place, existing, entry.header)
+    if (existing !== undefined) this.#replace(place, existing, entry.header)
   }
 
-  async #replace(place: Place, existing: Node, header: TarHeader): Promise<void> {
+  #replace(place: Place, existing: Node, header: TarHeader): void {
     // The archive could not be written out again without the first body; moby refuses such layers too.
     if (hasBodies(existing)) {
       const path = Buffer.from(place.path, 'latin1')
@@ -243,51 +252,70 @@ class Applier {
         `bad tar: entry ${quoteName(header.name)} replaces ${quoteName(path)} of the same archive`,
       )
     }
-    await this.#remove(place)
+    this.#remove(place)
   }
 
-  async #remove(place: Place): Promise<void> {
+  #remove(place: Place): void {
     const existing = place.parent.children.get(place.name)
     this.#tree.drop(place)
     // A hard link that is still to be made is on no disk yet.
     if (existing === undefined || existing.kind === 'lower') return
-    if (existing.kind === 'dir') this.#forgetLastMeta(place.path)
     // Whiteouts come and go in order with their like; all else may be in the making.
-    if (existing.kind !== 'whiteout') await this.#queue.barrier()
-    this.#queue.structure({ op: 'remove', path: pathBytes(place.path), recursive: true })
+    if (existing.kind !== 'whiteout') this.#queue.barrier()
+    this.#queue.structure.remove(place.path, { recursive: true })
   }
 
-  #forgetLastMeta(path: string): void {
-    for (const known of this.#lastMeta.keys()) {
-      if (known === path || known.startsWith(`${path}/`)) this.#lastMeta.delete(known)
-    }
-  }
-
-  async #addLeaf(place: Place, entry: TarEntry): Promise<void> {
+  #addLeaf(place: Place, folder: string, entry: Entry): void {
     const { header } = entry
-    const path = pathBytes(place.path)
     const meta = metaOf(header)
-    const node = nodeOf(header)
-    this.#tree.put(place, node)
-    if (header.type === 'file') await writeBody(this.#queue, entry, path, meta)
-    else this.#queue.structure(specialOp(entry, path, meta))
+    this.#tree.put(place, nodeOf(header))
+    if (header.type !== 'file') this.#addSpecial(entry, place.path, meta)
+    else this.#body = bodyOf({ queue: this.#queue, pool: this.#pool, folder, path: place.path }, header, meta)
+  }
+
+  #addSpecial(entry: Entry, path: string, meta: OpMeta): void {
+    const { type, linkname, devMajor, devMinor } = entry.header
+    if (type === 'symlink') {
+      if (linkname.length === 0) throw badTar('a symlink to nothing', placeOf(entry))
+      this.#queue.structure.symlink(path, linkname, meta)
+      return
+    }
+    if (devMajor > MAX_MAJOR || devMinor > MAX_MINOR) {
+      const text = `the device number ${String(devMajor)}:${String(devMinor)} does not exist`
+      throw badTar(text, placeOf(entry))
+    }
+    const isFifo = type === 'fifo'
+    this.#queue.structure.node(path, isFifo ? 0 : devMajor, isFifo ? 0 : devMinor, meta)
   }
 
   async finish(): Promise<ApplyNotes> {
-    // Children before parents; the order is all that matters, as each sets the time of one folder only.
-    await this.#queue.finish([...this.#lastMeta.values()].reverse())
+    const { root } = this.#tree
+    await this.#queue.finish((next) => {
+      visitTree(root, (path, node) => {
+        if (node.kind === 'dir') next().meta(path, node.meta)
+      })
+      if (root.given) next().meta('.', root.meta)
+    })
     return notesOf(this.#tree, this.#lowerLinks)
   }
 }
 
-/** Until settleLayer() knows better. */
-const IMPLIED_META: OpMeta = { mode: S.S_IFDIR | 0o755, uid: 0, gid: 0, mtimeSec: 0, mtimeNsec: 0 }
+/** A member, and where it begins in the archive. */
+interface Entry {
+  readonly header: TarHeader
+  readonly offset: number
+}
+
+/** Below one of AUFS' own folders. */
+function isReserved(folder: string): boolean {
+  return folder.includes('.wh..wh.') && folder.split('/').some((part) => part.startsWith('.wh..wh.'))
+}
 
 function placeIn(parent: DirNode, path: string, name: string): Place {
   return { parent, name, path: path === '' ? name : `${path}/${name}` }
 }
 
-function placeOf({ offset, header }: TarEntry): { offset: number; entry: Buffer } {
+function placeOf({ offset, header }: Entry): { offset: number; entry: Buffer } {
   return { offset, entry: header.name }
 }
 
@@ -320,44 +348,10 @@ function nodeOf(header: TarHeader): LeafNode | Extract<Node, { kind: 'symlink' }
   return { kind: 'leaf', size: sparse?.realSize ?? size, hasBody: size > 0 && sparse === undefined, links: 0 }
 }
 
-function specialOp(entry: TarEntry, path: Bytes, meta: OpMeta): FileOp {
-  const { type, linkname, devMajor, devMinor } = entry.header
-  if (type === 'symlink') {
-    if (linkname.length === 0) throw badTar('a symlink to nothing', placeOf(entry))
-    return { op: 'symlink', path, target: linkname, ...meta }
-  }
-  if (type === 'fifo') return { op: 'node', path, major: 0, minor: 0, ...meta }
-  if (devMajor > MAX_MAJOR || devMinor > MAX_MINOR) {
-    throw badTar(`the device number ${String(devMajor)}:${String(devMinor)} does not exist`, placeOf(entry))
-  }
-  return { op: 'node', path, major: devMajor, minor: devMinor, ...meta }
-}
-
-function unsafeWhiteout({ header, offset }: TarEntry): OverlaidError {
+function unsafeWhiteout({ header, offset }: Entry): OverlaidError {
   const name = quoteName(header.name)
   const text = `the whiteout ${name} at byte ${String(offset)} would delete its own folder or the one above`
   return new OverlaidError('ERR_UNSAFE_PATH', text, { path: header.name.toString() })
-}
-
-function notesOf(tree: LayerTree, lowerLinks: ReadonlyMap<LowerNode, string>): ApplyNotes {
-  const implied: ImpliedDir[] = tree.root.given ? [] : [{ path: Buffer.alloc(0), fresh: false }]
-  const whiteouts: Buffer[] = []
-  const opaque: Buffer[] = []
-  const present = new Set<Node>()
-  visitTree(tree.root, (path, node) => {
-    if (node.kind === 'whiteout') whiteouts.push(Buffer.from(path, 'latin1'))
-    if (node.kind === 'lower') present.add(node)
-    if (node.kind !== 'dir') return
-    if (!node.given) implied.push({ path: Buffer.from(path, 'latin1'), fresh: node.fresh })
-    if (node.opaque) opaque.push(Buffer.from(path, 'latin1'))
-  })
-  const links = [...lowerLinks]
-    .filter(([node]) => present.has(node))
-    .map(([{ target }, path]) => ({
-      path: Buffer.from(path, 'latin1'),
-      target: Buffer.from(target, 'latin1'),
-    }))
-  return { size: tree.size, implied, whiteouts, opaque, links, rootOpaque: tree.root.opaque }
 }
 
 /** An attribute that cannot be set says which and where; all else is left as it is. */

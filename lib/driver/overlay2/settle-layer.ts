@@ -2,11 +2,12 @@
  * A layer that is being settled: its folder on disk, what is noted of it, and what lies below. Everything that
  * changes the folder goes through here, so that the notes stay true and the folders' times can be put back.
  */
-import { binding, type Bytes, type FileOp, type OpMeta } from '../../native/binding.ts'
+import type { Bytes } from '../../native/binding.ts'
+import { type FileOp, fileops, type OpMeta } from '../../native/file-op.ts'
 import { S } from '../../native/flags.ts'
 import { OPAQUE_VALUE, OPAQUE_XATTR } from '../../oci/whiteout.ts'
 import { components } from '../../tar/name.ts'
-import type { ApplyNotes } from './apply.ts'
+import type { ApplyNotes } from './apply-notes.ts'
 import { pathBytes } from './apply-tree.ts'
 import { type Found, splitLast, TreeLook } from './settle-look.ts'
 import type { MarkPrefix } from './upper.ts'
@@ -99,7 +100,7 @@ export class SettlingLayer {
   }
 
   run(ops: readonly FileOp[]): Promise<void> {
-    return binding.fileops(this.upper.root, ops)
+    return fileops(this.upper.root, ops)
   }
 
   /** Makes `path` and the folders above it where they are missing; what is made is implied. */

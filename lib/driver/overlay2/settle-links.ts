@@ -1,7 +1,8 @@
 /** Hard links to files that a layer's archive does not bring: the file is copied up, as the kernel would. */
 import { closeSync, constants, promises as fs } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { binding, type Bytes, type FileOp, type OpMeta, type Stat } from '../../native/binding.ts'
+import { binding, type Bytes, type Stat } from '../../native/binding.ts'
+import type { FileOp, OpMeta } from '../../native/file-op.ts'
 import { components } from '../../tar/name.ts'
 import { quoteName } from '../../tar/syntax.ts'
 import { isForeignXattr } from './apply-meta.ts'

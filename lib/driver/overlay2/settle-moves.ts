@@ -5,7 +5,7 @@
 import { OverlaidError } from '../../errors.ts'
 import { components } from '../../tar/name.ts'
 import { quoteName } from '../../tar/syntax.ts'
-import type { OpMeta } from '../../native/binding.ts'
+import type { OpMeta } from '../../native/file-op.ts'
 import type { SettlingLayer } from './settle-layer.ts'
 import { type FoundKind, kindOf, parentsFirst, splitLast } from './settle-look.ts'
 

@@ -12,9 +12,9 @@
  * 5. A folder that is opaque gets its mark where there is a folder below to hide.
  * 6. An opaque root becomes a whiteout for each name in the root below: the kernel does not look at the root's mark.
  */
-import type { FileOp } from '../../native/binding.ts'
+import type { FileOp } from '../../native/file-op.ts'
 import { S } from '../../native/flags.ts'
-import type { ApplyNotes } from './apply.ts'
+import type { ApplyNotes } from './apply-notes.ts'
 import { isForeignXattr } from './apply-meta.ts'
 import { pathBytes } from './apply-tree.ts'
 import { DEFAULT_DIR, SettlingLayer } from './settle-layer.ts'

@@ -18,8 +18,10 @@ import { failpoint } from '../../fs/failpoint.ts'
 import { AT_FDCWD, binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { RENAME } from '../../native/flags.ts'
+import type { ByteStream } from '../../tar/byte-source.ts'
 import type { ApplyOptions, StagedLayer } from '../driver.ts'
-import { type ApplyNotes, applyLayer } from './apply.ts'
+import { applyLayer } from './apply.ts'
+import type { ApplyNotes } from './apply-notes.ts'
 import { type Home, XATTR_PREFIX } from './home.ts'
 import { folderOf, formatLower, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import {
@@ -72,7 +74,7 @@ export class Staged implements StagedLayer {
     this.#lock = folder.lock
   }
 
-  async apply(tar: AsyncIterable<Buffer>, options: ApplyOptions = {}): Promise<number> {
+  async apply(tar: ByteStream, options: ApplyOptions = {}): Promise<number> {
     this.#expect('empty')
     this.#state = 'broken'
     this.#notes = await applyTo(this.layer, tar, options)
@@ -202,7 +204,7 @@ export class Staged implements StagedLayer {
 /** Unpacks `tar` into a layer's diff folder. */
 export async function applyTo(
   folder: LayerFolder,
-  tar: AsyncIterable<Buffer>,
+  tar: ByteStream,
   options: ApplyOptions,
 ): Promise<ApplyNotes> {
   const diff = openDirectory(folder.diff)

@@ -1,6 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { readTar } from '../../lib/tar/reader.ts'
-import { streamOf } from '../helpers/image.ts'
 import { checksummed, member, padded, paxMember, rawHeader, rawTar } from '../helpers/rawtar.ts'
 import { readAll, Recorder } from '../helpers/tar.ts'
 
@@ -11,7 +9,7 @@ const gnuLong = (flag: 'L' | 'K', text: Buffer) =>
   ])
 const ZEROS = Buffer.alloc(1024)
 
-describe('readTar', () => {
+describe('the scanner', () => {
   it('gives every kind of member', async () => {
     const archive = rawTar([
       { name: 'd/', mode: 0o1777, uid: 1, gid: 2 },
@@ -148,33 +146,9 @@ describe('readTar', () => {
     expect(recorder.bytes).toEqual(archive)
   })
 
-  it('skips bodies that nobody reads', async () => {
-    const archive = rawTar([
-      { name: 'a', body: Buffer.alloc(9000, 'a') },
-      { name: 'b', body: 'b' },
-    ])
-    const names: string[] = []
-    for await (const { header } of readTar(streamOf(archive, 100))) names.push(header.name.toString())
-    expect(names).toEqual(['a', 'b'])
-  })
-
-  it('gives a body at once when it is in memory, and not when it is not', async () => {
-    const archive = rawTar([{ name: 'a', body: Buffer.alloc(600, 'a') }])
-    for (const [chunkSize, expected] of [
-      [4096, 600],
-      [512, undefined],
-    ] as const) {
-      for await (const entry of readTar(streamOf(archive, chunkSize))) {
-        expect(entry.bodyNow()?.reduce((sum, chunk) => sum + chunk.length, 0)).toBe(expected)
-      }
-    }
-  })
-
   it('says where things are', async () => {
     const archive = rawTar([{ name: 'a', body: 'x' }, { name: 'b'.repeat(150) }])
-    const offsets: number[] = []
-    for await (const { offset } of readTar(streamOf(archive))) offsets.push(offset)
-    expect(offsets).toEqual([0, 1024])
+    expect((await readAll(archive)).map(({ offset }) => offset)).toEqual([0, 1024])
   })
 })
 
@@ -206,90 +180,12 @@ describe('the observer', () => {
     }
   })
 
-  it('sees bodies that are skipped, or read in part', async () => {
-    const archive = rawTar([
-      { name: 'a', body: Buffer.alloc(3000, 'a') },
-      { name: 'b', body: Buffer.alloc(3000, 'b') },
-    ])
-    const recorder = new Recorder()
-    for await (const entry of readTar(streamOf(archive, 1000), { observer: recorder })) {
-      for await (const chunk of entry.body()) {
-        expect(chunk.length).toBeGreaterThan(0)
-        break
-      }
-    }
-    expect(recorder.bytes).toEqual(archive)
-    expect(recorder.log.filter((line) => line.startsWith('body'))).toEqual(['body 3000', 'body 3000'])
-  })
-
   it('sees the body of an inlined member as a segment', async () => {
     const archive = rawTar([{ name: 'a', body: Buffer.alloc(600, 'a') }])
     const recorder = new Recorder()
-    for await (const entry of readTar(streamOf(archive), { observer: recorder })) entry.inline()
+    await readAll(archive, { observer: recorder, inline: 'a' })
     expect(recorder.log).toEqual(['segment 512', 'entry a 0', `segment ${String(1024 + 1024)}`])
     expect(recorder.bytes).toEqual(archive)
-  })
-
-  it('holds the reader up while it is not ready', async () => {
-    let pulled = 0
-    async function* source(): AsyncGenerator<Buffer> {
-      for await (const chunk of streamOf(rawTar([{ name: 'a', body: Buffer.alloc(5000) }]), 512)) {
-        pulled++
-        yield chunk
-      }
-    }
-    let release: (() => void) | undefined
-    const gate = new Promise<void>((resolve) => (release = resolve))
-    const observer = Object.assign(new Recorder(), { ready: () => gate })
-    const reading = readTar(source(), { observer }).next()
-    await new Promise((resolve) => setImmediate(resolve))
-    expect(pulled).toBe(0)
-    release?.()
-    expect((await reading).done).toBe(false)
-  })
-})
-
-describe('a stream', () => {
-  it('is closed when the reader is left early', async () => {
-    let closed = false
-    async function* source(): AsyncGenerator<Buffer> {
-      try {
-        yield* streamOf(rawTar([{ name: 'a' }, { name: 'b' }]), 512)
-      } finally {
-        closed = true
-      }
-    }
-    for await (const entry of readTar(source())) {
-      expect(entry.header.name.toString()).toBe('a')
-      break
-    }
-    expect(closed).toBe(true)
-  })
-
-  it('that fails makes the reader fail with its error', async () => {
-    async function* source(): AsyncGenerator<Buffer> {
-      yield* streamOf(member({ name: 'a', body: 'x' }).subarray(0, 512))
-      throw new Error('the disk is gone')
-    }
-    await expect(readAll(Buffer.alloc(0))).resolves.toEqual([])
-    await expect(
-      (async () => {
-        for await (const { header } of readTar(source())) expect(header.name.toString()).toBe('a')
-      })(),
-    ).rejects.toThrow('the disk is gone')
-  })
-
-  it('that never answers can be aborted', async () => {
-    const controller = new AbortController()
-    const silent: AsyncIterable<Buffer> = {
-      [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined) }),
-    }
-    const reading = readTar(silent, { signal: controller.signal }).next()
-    controller.abort(new Error('enough'))
-    await expect(reading).rejects.toThrow('enough')
-    await expect(readTar(silent, { signal: AbortSignal.abort(new Error('never')) }).next()).rejects.toThrow(
-      'never',
-    )
   })
 })
 

@@ -1,0 +1,109 @@
+/** Reading a stream into memory that the reader brings, so that it can be used again. */
+
+import { CHUNK_BYTES } from './chunk-pool.ts'
+
+export interface ByteSource {
+  /**
+   * Fills `into` from its start. Gives how many bytes; fewer than fit at the end of the stream only, 0 after it. One
+   * read at a time.
+   */
+  read(into: Buffer): Promise<number>
+  /** Ends it early; harmless after its end. */
+  close(): Promise<void>
+}
+
+/** A stream in either form, or in both. */
+export type ByteStream = AsyncIterable<Buffer> | ByteSource
+
+export function isByteSource(stream: ByteStream): stream is ByteSource {
+  return 'read' in stream
+}
+
+/** The bytes of an iterable, each copied once. A source is given back as it is. */
+export function byteSource(stream: ByteStream): ByteSource {
+  return isByteSource(stream) ? stream : new IterableSource(stream)
+}
+
+/** The bytes of a source in chunks of their own memory. An iterable is given back as it is. */
+export function byteChunks(stream: ByteStream): AsyncIterable<Buffer> {
+  return Symbol.asyncIterator in stream ? stream : chunksOf(stream)
+}
+
+/** The stream in its form, with the count of bytes told as they pass. */
+export function tapped(stream: ByteStream, tell: (bytes: number) => void): ByteStream {
+  if (!isByteSource(stream)) return tappedChunks(stream, tell)
+  const read = async (into: Buffer): Promise<number> => {
+    const count = await stream.read(into)
+    if (count > 0) tell(count)
+    return count
+  }
+  return { read, close: () => stream.close() }
+}
+
+async function* tappedChunks(
+  stream: AsyncIterable<Buffer>,
+  tell: (bytes: number) => void,
+): AsyncGenerator<Buffer> {
+  for await (const chunk of stream) {
+    tell(chunk.length)
+    yield chunk
+  }
+}
+
+async function* chunksOf(source: ByteSource): AsyncGenerator<Buffer> {
+  try {
+    for (;;) {
+      const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+      const count = await source.read(chunk)
+      if (count === 0) return
+      yield chunk.subarray(0, count)
+    }
+  } finally {
+    await source.close()
+  }
+}
+
+class IterableSource implements ByteSource {
+  readonly #iterator: AsyncIterator<Buffer>
+  #chunk: Buffer = Buffer.alloc(0)
+  #next: Promise<IteratorResult<Buffer>> | undefined
+  #ended = false
+
+  constructor(stream: AsyncIterable<Buffer>) {
+    this.#iterator = stream[Symbol.asyncIterator]()
+  }
+
+  async read(into: Buffer): Promise<number> {
+    let filled = 0
+    while (filled < into.length && (this.#chunk.length > 0 || (await this.#advance()))) {
+      const count = this.#chunk.copy(into, filled)
+      filled += count
+      this.#chunk = this.#chunk.subarray(count)
+    }
+    return filled
+  }
+
+  /** The next chunk; one more is asked for, so that the stream works while we do. */
+  async #advance(): Promise<boolean> {
+    if (this.#ended) return false
+    const result = await (this.#next ?? this.#iterator.next())
+    this.#ended = result.done === true
+    this.#next = this.#ended ? undefined : this.#readAhead()
+    if (result.done !== true) this.#chunk = result.value
+    return !this.#ended
+  }
+
+  #readAhead(): Promise<IteratorResult<Buffer>> {
+    const next = this.#iterator.next()
+    // The next read() awaits it; should none come, its failure is nobody's.
+    next.catch(() => undefined)
+    return next
+  }
+
+  async close(): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    // A generator finishes the chunk that was read ahead first, with whatever failure that has.
+    await Promise.allSettled([this.#next, this.#iterator.return?.()])
+  }
+}
