@@ -21,7 +21,7 @@ import { basename, join, relative } from 'node:path'
 import { hasCommand } from './debian-packages.mjs'
 import { demoImages } from './demo-images.mjs'
 
-const COMMAND = join(import.meta.dirname, '../dist/cli/main.js')
+const COMMAND = join(import.meta.dirname, '../dist/cli/main.cjs')
 const MB = 1e6
 
 /** A reason to stop that is not a bug: printed in one sentence. */

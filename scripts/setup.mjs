@@ -37,7 +37,7 @@ const PARTS = [
   {
     name: 'JavaScript',
     output: 'dist/index.js',
-    inputs: ['lib', 'tsconfig.json', 'package-lock.json'],
+    inputs: ['lib', 'scripts/bundle.mjs', 'tsconfig.json', 'package-lock.json'],
     make: () => sh('npm', ['run', '--silent', 'build']),
   },
 ]

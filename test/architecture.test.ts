@@ -28,7 +28,7 @@ interface Import {
 }
 
 const files = readdirSync(LIB, { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts'))
+  .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
   .map((name) => join(LIB, name))
 const sources = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]))
 const imports = files.flatMap((file) => importsOf(file, sources.get(file) ?? ''))

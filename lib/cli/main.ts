@@ -31,13 +31,18 @@ for (const name of SIGNALS) process.on(name, () => onSignal(name))
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 
-process.exitCode = await main(process.argv.slice(2), {
-  env: process.env,
-  stdin: () => process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
-  signal: controller.signal,
-  now: () => new Date(),
-  openStore: async (root, options) => (await import('../store/store.ts')).Store.open(root, options),
-})
-if (controller.signal.aborted) endBySignal(controller.signal.reason as Interrupt)
+async function run(): Promise<void> {
+  process.exitCode = await main(process.argv.slice(2), {
+    env: process.env,
+    stdin: () => process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    signal: controller.signal,
+    now: () => new Date(),
+    openStore: async (root, options) => (await import('../store/store.ts')).Store.open(root, options),
+  })
+  if (controller.signal.aborted) endBySignal(controller.signal.reason as Interrupt)
+}
+
+// No await: the build is CommonJS, which has none at its top.
+void run()

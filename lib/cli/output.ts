@@ -2,7 +2,7 @@
 import { createColors } from 'picocolors'
 import { escapeControl } from './format.ts'
 import { Interrupt } from './interrupt.ts'
-import type { TableRow } from './table.ts'
+import { table, type TableRow } from './table.ts'
 import type { Host, MaybeTerminal } from './verb.ts'
 import type { Writable } from 'node:stream'
 
@@ -45,9 +45,7 @@ export function createOutput(host: Host, flags: OutputFlags): Output {
     isTerminal,
     colors: colorsFor(host, host.stdout),
     write,
-    // Loaded when a table is printed. Here and not in the verbs: TypeScript 6.0 leaves the `.ts` in a dynamic
-    // import inside a function that has an `await using`.
-    table: async (head, rows) => (await import('./table.ts')).table(head, rows),
+    table,
     name: (text) => (isTerminal ? escapeControl(text) : text),
     async result(value, human) {
       if (flags.json) return await write(`${JSON.stringify(value)}\n`)

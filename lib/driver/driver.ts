@@ -114,8 +114,11 @@ export interface Driver {
    * @throws ERR_UNSUPPORTED_FS, ERR_UNSUPPORTED_KERNEL, ERR_NO_PRIVILEGE; with a hint
    */
   verify(): Promise<void>
-  /** verify(), then makes the home. Before the first write; a second call does nothing. Same errors. */
-  prepare(): Promise<void>
+  /**
+   * verify(), then makes the home. Before the first write; a second call does nothing. Same errors. A caller who
+   * knows what verify() would say of this home, in this boot and as this user, says so by `verified`.
+   */
+  prepare(options?: { readonly verified?: boolean }): Promise<void>
   stage(): Promise<StagedLayer>
   /** An empty layer to be filled by applyDiff or by a mount. @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent) */
   create(id: string, parent: string | undefined): Promise<void>

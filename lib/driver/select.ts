@@ -3,7 +3,7 @@
  * whose state is in the root, and an error when there are several; else the best that works. This version has
  * overlay2 alone, so "the best that works" is that one or nothing.
  */
-import { readdir } from 'node:fs/promises'
+import { type Dir, lstatSync, opendirSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import type { Durability } from '../fs/atomic.ts'
@@ -41,8 +41,8 @@ export interface SelectOptions {
  * @throws ERR_INVALID_ARGUMENT (a name that is no driver), ERR_DRIVER_MISMATCH (the root holds another one's state,
  *   or several drivers')
  */
-export async function selectDriver(root: string, options: SelectOptions): Promise<DriverSelection> {
-  const prior = await priorDrivers(root)
+export function selectDriver(root: string, options: SelectOptions): DriverSelection {
+  const prior = priorDrivers(root)
   const name = options.name ?? nameFromState(root, prior)
   if (name !== 'overlay2') throw refuse(name)
   const refused = DRIVER_NAMES.slice(1).map((driver) => ({
@@ -53,20 +53,29 @@ export async function selectDriver(root: string, options: SelectOptions): Promis
 }
 
 /** The drivers whose folder in the root is not empty. vfs never counts, as in moby: it leaves its folder behind. */
-async function priorDrivers(root: string): Promise<string[]> {
+function priorDrivers(root: string): string[] {
   const names = [...DRIVER_NAMES, ...REMOVED_NAMES].filter((name) => name !== 'vfs')
-  const held = await Promise.all(names.map((name) => isNonEmpty(join(root, name))))
-  return names.filter((_, index) => held[index])
+  return names.filter((name) => isNonEmpty(join(root, name)))
 }
 
-async function isNonEmpty(dir: string): Promise<boolean> {
+function isNonEmpty(dir: string): boolean {
+  // An error costs more than a look, and all but one are missing as a rule.
+  if (lstatSync(dir, { throwIfNoEntry: false }) === undefined) return false
   try {
-    return (await readdir(dir)).length > 0
+    return hasEntry(opendirSync(dir))
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR')) return false
     // Someone else's private folder (0710 root): that it is there is enough to know whose root this is.
     if (hasCode(error, 'EACCES', 'EPERM')) return true
     throw error
+  }
+}
+
+function hasEntry(dir: Dir): boolean {
+  try {
+    return dir.readSync() !== null
+  } finally {
+    dir.closeSync()
   }
 }
 

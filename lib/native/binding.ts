@@ -10,8 +10,8 @@
  * The addon is loaded at the first use of {@link binding} and not before, so that what needs no system call of
  * its own works where there is no build of it.
  */
-import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import nodeGypBuild from 'node-gyp-build'
 
 import { OverlaidError } from '../errors.ts'
 import { toSyscallError } from './syscall-error.ts'
@@ -312,11 +312,9 @@ export const binding: Binding = new Proxy({} as Binding, {
 type RawFunction = (...args: unknown[]) => unknown
 
 function load(): Record<string, RawFunction> {
-  const require = createRequire(import.meta.url)
   const root = fileURLToPath(new URL('../..', import.meta.url))
   try {
-    const build = require('node-gyp-build') as (directory: string) => Record<string, RawFunction>
-    return build(root)
+    return nodeGypBuild(root) as Record<string, RawFunction>
   } catch (cause) {
     const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } }
     const libc = report.header?.glibcVersionRuntime === undefined ? 'musl' : 'glibc'

@@ -63,78 +63,85 @@ export interface ImageConfig {
   readonly [key: string]: unknown
 }
 
-const text = maybe(v.string())
-const texts = maybe(v.array(v.string()))
+/** Made when a first config is read: a schema is many objects, and `overlaid ps` reads none. */
+let schema: v.GenericSchema<unknown, ImageConfig> | undefined
+
+function imageConfig(): v.GenericSchema<unknown, ImageConfig> {
+  const text = maybe(v.string())
+  const historyStep = v.looseObject({
+    created: text,
+    created_by: text,
+    author: text,
+    comment: text,
+    empty_layer: maybe(v.boolean()),
+  })
+  return v.looseObject({
+    architecture: v.nullish(v.string(), ''),
+    os: v.pipe(
+      v.nullish(v.string(), ''),
+      v.transform((os) => os || 'linux'),
+    ),
+    variant: text,
+    created: text,
+    author: text,
+    config: maybe(containerConfig()),
+    // An image of no layers has no diff_ids at all: docker leaves the empty list out.
+    rootfs: v.looseObject({
+      type: v.literal('layers'),
+      diff_ids: v.nullish(v.array(digestField<DiffID>()), []),
+    }),
+    history: maybe(v.array(historyStep)),
+  })
+}
+
+function containerConfig(): v.GenericSchema<unknown, ContainerConfig> {
+  const text = maybe(v.string())
+  const texts = maybe(v.array(v.string()))
+  const command = commandField()
+  const keys = keysField()
+  return v.looseObject({
+    User: text,
+    ExposedPorts: keys,
+    Env: texts,
+    Entrypoint: command,
+    Cmd: command,
+    Volumes: keys,
+    WorkingDir: text,
+    Labels: maybe(v.record(v.string(), v.nullish(v.string(), ''))),
+    StopSignal: text,
+    Healthcheck: maybe(healthcheck()),
+    Shell: texts,
+    OnBuild: texts,
+  })
+}
+
+function healthcheck(): v.GenericSchema<unknown, Healthcheck> {
+  return v.looseObject({
+    Test: maybe(v.array(v.string())),
+    Interval: maybe(v.number()),
+    Timeout: maybe(v.number()),
+    StartPeriod: maybe(v.number()),
+    Retries: maybe(v.number()),
+  })
+}
+
 /** Docker before 1.10 wrote a command of one word as a string. */
-const command = maybe(
-  v.union([
-    v.array(v.string()),
-    v.pipe(
-      v.string(),
-      v.transform((word) => [word]),
-    ),
-  ]),
-)
-/** A set written as an object: only its keys mean something. */
-const keys = maybe(
-  v.record(
+function commandField(): v.GenericSchema<unknown, string[] | undefined> {
+  const word = v.pipe(
     v.string(),
-    v.pipe(
-      v.unknown(),
-      v.transform(() => ({})),
-    ),
-  ),
-)
-const labels = maybe(v.record(v.string(), v.nullish(v.string(), '')))
+    v.transform((one) => [one]),
+  )
+  return maybe(v.union([v.array(v.string()), word]))
+}
 
-const healthcheck = v.looseObject({
-  Test: texts,
-  Interval: maybe(v.number()),
-  Timeout: maybe(v.number()),
-  StartPeriod: maybe(v.number()),
-  Retries: maybe(v.number()),
-})
-
-const containerConfig = v.looseObject({
-  User: text,
-  ExposedPorts: keys,
-  Env: texts,
-  Entrypoint: command,
-  Cmd: command,
-  Volumes: keys,
-  WorkingDir: text,
-  Labels: labels,
-  StopSignal: text,
-  Healthcheck: maybe(healthcheck),
-  Shell: texts,
-  OnBuild: texts,
-})
-
-const historyStep = v.looseObject({
-  created: text,
-  created_by: text,
-  author: text,
-  comment: text,
-  empty_layer: maybe(v.boolean()),
-})
-
-const imageConfig: v.GenericSchema<unknown, ImageConfig> = v.looseObject({
-  architecture: v.nullish(v.string(), ''),
-  os: v.pipe(
-    v.nullish(v.string(), ''),
-    v.transform((os) => os || 'linux'),
-  ),
-  variant: text,
-  created: text,
-  author: text,
-  config: maybe(containerConfig),
-  // An image of no layers has no diff_ids at all: docker leaves the empty list out.
-  rootfs: v.looseObject({
-    type: v.literal('layers'),
-    diff_ids: v.nullish(v.array(digestField<DiffID>()), []),
-  }),
-  history: maybe(v.array(historyStep)),
-})
+/** A set written as an object: only its keys mean something. */
+function keysField(): v.GenericSchema<unknown, Record<string, object> | undefined> {
+  const nothing = v.pipe(
+    v.unknown(),
+    v.transform(() => ({})),
+  )
+  return maybe(v.record(v.string(), nothing))
+}
 
 /**
  * Reads an image config.
@@ -142,7 +149,8 @@ const imageConfig: v.GenericSchema<unknown, ImageConfig> = v.looseObject({
  * @throws ERR_BAD_MANIFEST when it does not have the form, or its history makes more layers than rootfs lists
  */
 export function parseConfig(bytes: Buffer, what = 'the image config'): ImageConfig {
-  const config = decode(imageConfig, parseJSON(bytes, what), what)
+  schema ??= imageConfig()
+  const config = decode(schema, parseJSON(bytes, what), what)
   const steps = (config.history ?? []).filter((step) => step.empty_layer !== true).length
   const layers = config.rootfs.diff_ids.length
   // Docker refuses to create such an image. Fewer steps than layers is common: squashed and hand-made images.

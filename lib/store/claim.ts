@@ -6,7 +6,6 @@
  * the container's): that is why nobody meets one between its creation and its lock. Reading and writing them is
  * synchronous: a few µs each, where a turn of the thread pool costs more, and a mount has dozens of such steps.
  */
-import { randomBytes } from 'node:crypto'
 import {
   closeSync,
   constants,
@@ -27,9 +26,17 @@ import { OwnedFd } from '../native/fd.ts'
 import { binding } from '../native/binding.ts'
 import { MODES } from './paths.ts'
 
-/** Names no other process gives, and none twice: random bytes for each would be a tenth of a claim's cost. */
-const PREFIX = randomBytes(16).toString('hex')
+/**
+ * Names no other process gives, and none twice: random bytes for each would be a tenth of a claim's cost. The kernel's,
+ * since a short command has no other use for node:crypto, which takes milliseconds to load.
+ */
+let prefix: string | undefined
 let count = 0
+
+function newName(): string {
+  prefix ??= readFileSync('/proc/sys/kernel/random/uuid', 'latin1').trim().replaceAll('-', '')
+  return `${prefix}-${String(count++)}`
+}
 
 /** A claim of this process. */
 export class Claim<T> {
@@ -43,7 +50,7 @@ export class Claim<T> {
 
   /** Makes one in `folder`, under a name of its own. It shows whole or not at all. */
   static async make<T>(folder: string, content: T): Promise<Claim<T>> {
-    const name = `${PREFIX}-${String(count++)}`
+    const name = newName()
     const temp = join(folder, `.${name}`)
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL
     const claim = new Claim<T>(

@@ -1,6 +1,5 @@
 /** Containers as they are found: ours from our own records, dockerd's from its files, both in layerdb/mounts. */
 import { statSync } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type ContainerConfig, type ImageConfig, parseConfig } from '../oci/config.ts'
@@ -125,7 +124,7 @@ export async function mountStateOf(
   const live = (await readHolds(store.paths, id)).filter((hold) => hold.live)
   const merged = mergedPath(store, mount.mountID)
   // Without a hold it may be a dockerd's that died, or that runs.
-  if (await isMountPoint(merged)) return { mounted: true, path: merged }
+  if (isMountPoint(merged)) return { mounted: true, path: merged }
   const { namespace } = here()
   const visible = live.find(({ content }) => content.kind === 'target' && content.namespace === namespace)
   const path = visible?.content.path
@@ -133,10 +132,10 @@ export async function mountStateOf(
 }
 
 /** By st_dev: for readers the addon is not needed. */
-async function isMountPoint(path: string): Promise<boolean> {
+function isMountPoint(path: string): boolean {
   try {
-    const [inside, outside] = await Promise.all([stat(path), stat(dirname(path))])
-    return inside.dev !== outside.dev
+    const inside = statSync(path, { throwIfNoEntry: false })
+    return inside !== undefined && inside.dev !== statSync(dirname(path)).dev
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'EACCES')) return false
     throw error

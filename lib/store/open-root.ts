@@ -1,5 +1,10 @@
-/** One open data root: what every part of the store works with. See context.ts. */
-import { readFile, stat } from 'node:fs/promises'
+/**
+ * One open data root: what every part of the store works with. See context.ts.
+ *
+ * What opening looks at is a few names and one small file, read on the spot: Node's thread pool costs several times
+ * what they do, and a command that would otherwise wake it for this alone starts later by that.
+ */
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
@@ -10,6 +15,7 @@ import { withLock } from './lock.ts'
 import type { Mount } from './mount.ts'
 import { MODES, storeFolders, storePaths, type StorePaths } from './paths.ts'
 import { requireWriting } from './privilege.ts'
+import { isVerified, noteVerified } from './verified.ts'
 
 /** The version of the files in `overlaid/` that this code writes. */
 const VERSION = 1
@@ -66,11 +72,13 @@ export class OpenRoot implements StoreContext {
   async #prepare(): Promise<void> {
     requireWriting()
     await this.refuseBesideDockerd()
-    await this.driver.prepare()
+    const verified = await isVerified(this)
+    await this.driver.prepare({ verified })
     for (const [path, mode] of storeFolders(this.paths)) {
-      await mkdirDurable(path, { mode, durability: this.durability })
+      if (!existsSync(path)) await mkdirDurable(path, { mode, durability: this.durability })
     }
-    const version = await readVersion(this.paths)
+    if (!verified) await noteVerified(this)
+    const version = readVersion(this.paths)
     if (version !== undefined) return
     const options = { mode: MODES.privateFile, durability: this.durability }
     await writeFileAtomic(this.paths.version, `${String(VERSION)}\n`, options)
@@ -108,14 +116,14 @@ export class OpenRoot implements StoreContext {
 }
 
 /** @throws ERR_STORE_VERSION when a newer overlaid wrote the root */
-export async function checkVersion(root: string): Promise<void> {
-  await readVersion({ version: join(root, 'overlaid/version') })
+export function checkVersion(root: string): void {
+  readVersion({ version: join(root, 'overlaid/version') })
 }
 
-async function readVersion({ version: path }: Pick<StorePaths, 'version'>): Promise<number | undefined> {
+function readVersion({ version: path }: Pick<StorePaths, 'version'>): number | undefined {
   let text: string
   try {
-    text = await readFile(path, 'utf8')
+    text = readFileSync(path, 'utf8')
   } catch (error) {
     // EACCES: whoever may not look in there writes nothing either.
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined
@@ -130,9 +138,9 @@ async function readVersion({ version: path }: Pick<StorePaths, 'version'>): Prom
 }
 
 /** @throws ERR_INVALID_ARGUMENT when there is no folder at `root` to read */
-export async function expectFolder(root: string): Promise<void> {
+export function expectFolder(root: string): void {
   try {
-    if ((await stat(root)).isDirectory()) return
+    if (statSync(root).isDirectory()) return
   } catch (error) {
     if (!hasCode(error, 'ENOENT', 'ENOTDIR')) throw error
   }
@@ -143,10 +151,10 @@ export async function expectFolder(root: string): Promise<void> {
 }
 
 /** @throws ERR_NO_PRIVILEGE when the root may not be looked into: nothing in it could be told from missing */
-export async function expectAccess(root: string): Promise<void> {
+export function expectAccess(root: string): void {
   try {
     // Not access(2): that asks for the real user without the capabilities that the process has.
-    await stat(`${root}/.`)
+    statSync(`${root}/.`)
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR')) return
     if (!hasCode(error, 'EACCES')) throw error

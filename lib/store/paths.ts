@@ -16,6 +16,7 @@
  *       overlaid/                              0700
  *         version                              0600  `1\n`: the version of this folder's own files
  *         capabilities.json                    0600  what probing found in this boot: see info.ts
+ *         verified.json                        0600  for which mount the driver was verified: see verified.ts
  *         lock                                 0600  the store lock: every decision about what is in use
  *         locks/<container id>                 0600  one container's (or image mount's) mount, unmount, rm, commit
  *         leases/<random>                      0600  layers and folders that a running process is making or needs
@@ -57,6 +58,7 @@ export interface StorePaths {
   readonly own: string
   readonly version: string
   readonly capabilities: string
+  readonly verified: string
   readonly lock: string
   readonly locks: string
   readonly leases: string
@@ -84,6 +86,7 @@ export function storePaths(root: string, driverName: string): StorePaths {
     own,
     version: join(own, 'version'),
     capabilities: join(own, 'capabilities.json'),
+    verified: join(own, 'verified.json'),
     lock: join(own, 'lock'),
     locks: join(own, 'locks'),
     leases: join(own, 'leases'),

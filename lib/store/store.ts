@@ -70,11 +70,11 @@ export class Store implements AsyncDisposable {
     const { durability = 'full', readOnly = false, onWarning = warn, signal } = options
     signal?.throwIfAborted()
     const path = resolve(root)
-    if (readOnly) await expectFolder(path)
-    await expectAccess(path)
-    await checkVersion(path)
+    if (readOnly) expectFolder(path)
+    expectAccess(path)
+    checkVersion(path)
     const named = options.driver === undefined ? {} : { name: options.driver }
-    const { driver, refused } = await selectDriver(path, { ...named, durability, onWarning })
+    const { driver, refused } = selectDriver(path, { ...named, durability, onWarning })
     const open = new OpenRoot({ root: path, driver, durability, readOnly, onWarning })
     if (await isDockerdRunning(path)) {
       onWarning(`a dockerd runs on ${path}: what is read may change meanwhile, and nothing can be written`)

@@ -76,8 +76,8 @@ export class Overlay2Driver implements Driver {
     return verifySupport(this.home)
   }
 
-  async prepare(): Promise<void> {
-    this.#prepared ??= this.#prepare()
+  async prepare({ verified = false }: { readonly verified?: boolean } = {}): Promise<void> {
+    this.#prepared ??= this.#prepare(verified)
     try {
       await this.#prepared
     } catch (error) {
@@ -87,8 +87,8 @@ export class Overlay2Driver implements Driver {
     }
   }
 
-  async #prepare(): Promise<void> {
-    await this.verify()
+  async #prepare(verified: boolean): Promise<void> {
+    if (!verified) await this.verify()
     const { durability } = this.#home
     await mkdirsDurable(this.home, { mode: MODES.home, durability })
     await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability })

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /** The program that package.json's `bin` names. */
-export const COMMAND: string = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
+export const COMMAND: string = fileURLToPath(new URL('../../../dist/cli/main.cjs', import.meta.url))
 
 export interface CommandResult {
   /** Exit status; null when a signal killed it. */
