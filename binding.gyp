@@ -1,11 +1,12 @@
 {
-  "variables": { "sanitize%": "" },
+  "variables": { "sanitize%": "", "codecs%": "<!(node native/codecs.mjs)" },
   "targets": [{
     "target_name": "overlaid",
     "conditions": [
       ["OS!='linux'", { "type": "none" }, {
         "sources": [
           "native/addon.cc",
+          "native/codec.cc",
           "native/crc64.cc",
           "native/dir.cc",
           "native/dirent.cc",
@@ -50,6 +51,14 @@
         ],
         "ldflags": ["-static-libstdc++", "-static-libgcc"],
         "conditions": [
+          # See scripts/codecs.sh. Their names stay inside: node itself has a libzstd.
+          ["codecs!=''", {
+            "sources": ["native/inflate.cc", "native/zstd.cc"],
+            "defines": ["OVERLAID_CODECS"],
+            "cflags_cc": ["-isystem <(codecs)/include"],
+            "libraries": ["<(codecs)/libisal.a", "<(codecs)/libzstd.a"],
+            "ldflags": ["-Wl,--exclude-libs,libisal.a:libzstd.a"],
+          }],
           ["sanitize!=''", {
             "cflags": ["-fsanitize=<(sanitize)", "-fno-omit-frame-pointer", "-g", "-O1"],
             "ldflags!": ["-static-libstdc++", "-static-libgcc"],

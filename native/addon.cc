@@ -7,6 +7,7 @@
 namespace {
 
 Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
+  overlaid::RegisterCodec(exports);
   overlaid::RegisterCrc64(exports);
   overlaid::RegisterDir(exports);
   overlaid::RegisterFileops(exports);

@@ -5,6 +5,7 @@
 
 namespace overlaid {
 
+void RegisterCodec(Napi::Object exports);
 void RegisterCrc64(Napi::Object exports);
 void RegisterDir(Napi::Object exports);
 void RegisterFileops(Napi::Object exports);

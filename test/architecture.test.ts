@@ -14,7 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   fs: ['native', 'errors'],
   oci: ['errors'],
   tar: ['oci', 'errors'],
-  transfer: ['tar', 'oci', 'fs', 'errors'],
+  transfer: ['native', 'tar', 'oci', 'fs', 'errors'],
   driver: ['native', 'fs', 'tar', 'oci', 'errors'],
   store: ['driver', 'transfer', 'native', 'fs', 'tar', 'oci', 'errors'],
   cli: ['store', 'driver', 'transfer', 'oci', 'fs', 'errors'],

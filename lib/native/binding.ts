@@ -134,6 +134,21 @@ export interface UnattachedMount extends NewMount {
   readonly mountinfo: Buffer
 }
 
+/** A compressor or decompressor of the addon's. */
+export interface CodecHandle {
+  readonly codec: unique symbol
+}
+
+/** What one call of {@link Binding.runCodec} did. Bytes. */
+export interface CodecStep {
+  readonly consumed: number
+  readonly produced: number
+  /** Decompressors: the input so far may end here. Compressors: everything is written. */
+  readonly ended: boolean
+  /** What is wrong with the data, for good. */
+  readonly problem?: string
+}
+
 /** The addon's functions. */
 export interface Binding {
   mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
@@ -248,6 +263,18 @@ export interface Binding {
    * in place, and must stay as they are until the promise settles.
    */
   fileops(rootFd: number, code: Uint8Array, buffers: readonly Uint8Array[]): Promise<void>
+  /** Whether this build has ISA-L and libzstd in it. Synchronous. */
+  hasCodecs(): boolean
+  /**
+   * `gunzip` and `unzstd` have no level; `gzip` has 1 to 3, `zstd` 1 to 22 and `threads` of its own. Synchronous;
+   * throws a TypeError where the build has no codecs.
+   */
+  openCodec(kind: 'gunzip' | 'gzip' | 'unzstd' | 'zstd', level: number, threads: number): CodecHandle
+  /**
+   * Works on `input` and fills `output`, on the pool, until one is used up; `last` when no input comes after it.
+   * Both must be left alone until the promise is settled; one call at a time.
+   */
+  runCodec(codec: CodecHandle, input: Uint8Array, output: Uint8Array, last: boolean): Promise<CodecStep>
   /** CRC-64/GO-ISO in place: `state` is the 8-byte big-endian running value, zeroes at the start. Synchronous. */
   crc64(state: Uint8Array, data: Uint8Array): void
   /**
@@ -294,7 +321,15 @@ declare const sumsHandle: unique symbol
 export type SumsHandle = object & { readonly [sumsHandle]: true }
 
 /** Functions of the addon that are not promises. */
-const SYNCHRONOUS: ReadonlySet<string> = new Set(['crc64', 'setOpenat2', 'sumsNew', 'sumsDigest', 'tarRun'])
+const SYNCHRONOUS: ReadonlySet<string> = new Set([
+  'crc64',
+  'hasCodecs',
+  'openCodec',
+  'setOpenat2',
+  'sumsNew',
+  'sumsDigest',
+  'tarRun',
+])
 
 let loaded: Binding | undefined
 

@@ -6,9 +6,12 @@
  */
 import type { Transform } from 'node:stream'
 import zlib from 'node:zlib'
-import { OverlaidError, isOverlaidError } from '../errors.ts'
-import { isZstd } from './zstd-frames.ts'
-import { fzstdFrame, unzstd } from './zstd.ts'
+import { OverlaidError, hasCode, isOverlaidError } from '../errors.ts'
+import { binding } from '../native/binding.ts'
+import { type ByteSource, readAhead, sourceOf } from './byte-source.ts'
+import { badCompression, Decoder } from './decoder.ts'
+import { FrameScanner, isZstd } from './zstd-frames.ts'
+import { fzstdFrame, scan, unzstd } from './zstd.ts'
 
 export type Compression = 'none' | 'gzip' | 'zstd'
 
@@ -26,11 +29,11 @@ const OTHERS: readonly (readonly [string, RegExp])[] = [
 ]
 
 /** node:zlib's zstd, where this Node has it. */
-const createZstd = (zlib as { createZstdDecompress?: (options: zlib.ZlibOptions) => Engine })
+const createZstd = (zlib as { createZstdDecompress?: (options: zlib.ZlibOptions) => Zlib })
   .createZstdDecompress
 
 /** A decompressor of node:zlib. `bytesWritten` counts the input that it took. */
-type Engine = Transform & { readonly bytesWritten: number }
+type Zlib = Transform & { readonly bytesWritten: number }
 
 /**
  * How a stream that begins with `head` is compressed.
@@ -50,16 +53,71 @@ export function sniff(head: Buffer, what: string): Compression {
 }
 
 /**
+ * What decompresses: `native`, ISA-L and libzstd in the addon, where its build has them; `node`, what there always is:
+ * node:zlib for gzip, and for zstd node:zlib from Node 22.15 on, else fzstd. Both make the same of the same stream.
+ */
+export type Engine = 'native' | 'node'
+
+/** The faster one of those that are there. */
+export function bestEngine(): Engine {
+  try {
+    return binding.hasCodecs() ? 'native' : 'node'
+  } catch (error) {
+    if (!hasCode(error, 'ERR_NO_BINDING')) throw error
+    return 'node'
+  }
+}
+
+/**
  * The bytes of a stream without their compression, if they have one. The input is read to its end, so that
  * whatever checks it (`verified` in oci/digest.ts) comes to its verdict; its error comes out of this stream.
  * @throws ERR_BAD_COMPRESSION, ERR_UNSUPPORTED_MEDIA_TYPE, and what the input throws
  */
-export async function* decompressed(input: AsyncIterable<Buffer>, what: string): AsyncGenerator<Buffer> {
+export async function* decompressed(
+  input: AsyncIterable<Buffer>,
+  what: string,
+  engine: Engine = bestEngine(),
+): AsyncGenerator<Buffer> {
   const { compression, stream } = await peek(input, what)
   if (compression === 'none') yield* stream
+  else if (engine === 'native') yield* readAhead(decoderOf(compression, stream, what))
   else if (compression === 'gzip')
     yield* through(zlib.createGunzip({ chunkSize: OUTPUT_CHUNK }), stream, what)
   else yield* unzstd(stream, what, (frame) => zstdFrame(frame, what))
+}
+
+/**
+ * As {@link decompressed}, for a reader with a buffer of its own: what is decompressed by the addon goes straight
+ * into it. Nothing is read before the first read(), which throws all that there is to throw.
+ */
+export function decompressedSource(
+  input: AsyncIterable<Buffer>,
+  what: string,
+  engine: Engine = bestEngine(),
+): ByteSource {
+  let opened: Promise<ByteSource> | undefined
+  const open = async (): Promise<ByteSource> => {
+    if (engine === 'node') return sourceOf(decompressed(input, what, engine))
+    const { compression, stream } = await peek(input, what)
+    return compression === 'none' ? sourceOf(stream) : decoderOf(compression, stream, what)
+  }
+  return {
+    async read(into) {
+      opened ??= open()
+      return (await opened).read(into)
+    },
+    async close() {
+      if (opened === undefined) await input[Symbol.asyncIterator]().return?.()
+      else await (await opened.catch(() => undefined))?.close()
+    },
+  }
+}
+
+function decoderOf(compression: 'gzip' | 'zstd', input: AsyncIterable<Buffer>, what: string): ByteSource {
+  if (compression === 'gzip') return new Decoder('gunzip', input, what)
+  const frames = new FrameScanner(what)
+  const look = { push: (chunk: Buffer) => scan(frames, chunk), finish: () => frames.finish() }
+  return new Decoder('unzstd', input, what, look)
 }
 
 /** How a stream is compressed, and the stream with its first bytes still in it. */
@@ -104,7 +162,7 @@ async function* zstdFrame(frame: AsyncIterable<Buffer>, what: string): AsyncGene
   }
 }
 
-async function* through(engine: Engine, input: AsyncIterable<Buffer>, what: string): AsyncGenerator<Buffer> {
+async function* through(engine: Zlib, input: AsyncIterable<Buffer>, what: string): AsyncGenerator<Buffer> {
   const feeding = feed(engine, input, what)
   // Its failure ends the loop below, and is thrown there or by the await after it.
   feeding.catch((error: unknown) => engine.destroy(error as Error))
@@ -124,7 +182,7 @@ async function* through(engine: Engine, input: AsyncIterable<Buffer>, what: stri
  * Writes the whole input to the engine. Not by stream.pipeline: the engine's output ends with the compressed data,
  * and a pipeline that sees one end before the other calls that an abort.
  */
-async function feed(engine: Engine, input: AsyncIterable<Buffer>, what: string): Promise<void> {
+async function feed(engine: Zlib, input: AsyncIterable<Buffer>, what: string): Promise<void> {
   let fed = 0
   let atEnd = false
   for await (const chunk of input) {
@@ -139,7 +197,7 @@ async function feed(engine: Engine, input: AsyncIterable<Buffer>, what: string):
 }
 
 /** Resolves when the engine has taken the chunk; an engine that is destroyed before never does, and never says. */
-function write(engine: Engine, chunk: Buffer): Promise<void> {
+function write(engine: Zlib, chunk: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     const onClose = (): void => {
       reject(engine.errored ?? new Error('the decompressor was closed'))
@@ -162,9 +220,4 @@ function checkPadding(bytes: Buffer, what: string): void {
 function isZlibError(error: unknown): boolean {
   const code = (error as { code?: unknown }).code
   return typeof code === 'string' && /^(Z_|ZSTD_)/.test(code)
-}
-
-function badCompression(cause: unknown, what: string): OverlaidError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new OverlaidError('ERR_BAD_COMPRESSION', `${what} cannot be decompressed: ${reason}`, { cause })
 }

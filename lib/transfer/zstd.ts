@@ -35,6 +35,11 @@ export async function* unzstd(
   }
 }
 
+/** Looks through the next chunk of a stream, for a decoder that takes frames as they come. */
+export function scan(frames: FrameScanner, chunk: Buffer): void {
+  for (let at = 0; at < chunk.length; at += SCAN_BYTES) frames.push(chunk.subarray(at, at + SCAN_BYTES))
+}
+
 /** The frames of a stream, one after the other. */
 class FrameReader {
   readonly #source: AsyncIterator<Buffer>
