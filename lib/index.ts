@@ -37,6 +37,7 @@ export type {
 export type { CacheID, ChainID, DiffID, Digest } from './oci/digest.ts'
 export type { ContainerConfig, ImageConfig } from './oci/config.ts'
 export type { HistoryEntry } from './oci/history.ts'
+export type { CompressionOptions } from './transfer/compress.ts'
 export type { ImageSource, SourceImage, SourceLayer } from './transfer/source.ts'
 export type { TarLimits } from './tar/entry.ts'
 export { CODES, EXIT, OverlaidError, SyscallError, exitStatus, hasCode, isOverlaidError } from './errors.ts'

@@ -6,6 +6,7 @@ import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, DiffID, Digest } from '../oci/digest.ts'
 import { type HistoryEntry, historyOf } from '../oci/history.ts'
 import type { TarLimits } from '../tar/entry.ts'
+import type { CompressionOptions } from '../transfer/compress.ts'
 import type { ImageSource } from '../transfer/source.ts'
 import type { StoreContext } from './context.ts'
 import { findCurrentID, findImage } from './image-find.ts'
@@ -53,6 +54,8 @@ export interface LoadReport {
 
 export interface SaveOptions {
   readonly format?: 'docker' | 'oci'
+  /** Of the layers, in the format `oci`; without it they are plain tars. Their diffIDs stay. */
+  readonly compression?: CompressionOptions
   readonly onProgress?: OnProgress
   readonly signal?: AbortSignal
 }

@@ -23,7 +23,7 @@ export async function* saveImages(
   yield* withImages(store, found, async function* () {
     const images: ExportImage[] = []
     for (const { image, names } of asked) images.push(await exportable(store, image, names, options))
-    yield* writeArchive(images, { format: options.format ?? 'docker' })
+    yield* writeArchive(images, { format: options.format ?? 'docker', compression: options.compression })
   })
 }
 

@@ -16,7 +16,9 @@ import type { ArchivePart } from './write.ts'
 /** The files of a docker archive. */
 export function dockerParts(images: readonly ExportImage[]): ArchivePart[] {
   const configs = images.map((image) => ({ path: configPath(image), bytes: image.configBytes }))
-  const layers = images.flatMap((image) => image.layers).map((layer) => ({ path: layerPath(layer), layer }))
+  const layers = images
+    .flatMap((image) => image.layers)
+    .map((layer) => ({ path: layerPath(layer), body: layer }))
   const manifest = formatDockerManifest(images.map(entryOf))
   return [{ path: DOCKER_MANIFEST_FILE, bytes: manifest }, ...configs, ...layers]
 }

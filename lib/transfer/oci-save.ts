@@ -1,5 +1,5 @@
 /**
- * OCI archives, written: an OCI image layout in a tar, layers uncompressed, so that a layer's digest is its diffID.
+ * OCI archives, written: an OCI image layout in a tar. A layer that is not compressed has its diffID as digest.
  * Names go in two annotations, as docker, containerd and buildkit write and read them: the whole reference, and
  * its tag, which is what skopeo and umoci go by.
  */
@@ -10,7 +10,7 @@ import { OCI_CONFIG, OCI_LAYER, OCI_MANIFEST } from '../oci/media-types.ts'
 import { formatReference, parseReference } from '../oci/reference.ts'
 import { IMAGE_NAME, REF_NAME } from '../oci/annotations.ts'
 import { blobPath } from './parts.ts'
-import type { ExportImage } from './source.ts'
+import type { ExportBlob, ExportImage, ExportLayer } from './source.ts'
 import type { ArchivePart } from './write.ts'
 
 /** The files of an OCI archive. */
@@ -22,15 +22,27 @@ export function ociParts(images: readonly ExportImage[]): ArchivePart[] {
     { path: 'index.json', bytes: index },
     ...manifests.map(({ bytes }) => ({ path: blobPath(digestOf(bytes)), bytes })),
     ...images.map(({ id, configBytes }) => ({ path: blobPath(id), bytes: configBytes })),
-    ...images.flatMap((image) => image.layers).map((layer) => ({ path: blobPath(layer.diffID), layer })),
+    ...images
+      .flatMap((image) => image.layers.map(blobOf))
+      .map((blob) => ({ path: blobPath(blob.digest), body: blob })),
   ]
 }
 
 function manifestOf({ id, configBytes, layers }: ExportImage): Buffer {
   return formatManifest(
     { mediaType: OCI_CONFIG, digest: id, size: configBytes.length },
-    layers.map(({ diffID, size }) => ({ mediaType: OCI_LAYER, digest: diffID as string as Digest, size })),
+    layers.map(blobOf).map(({ mediaType, digest, size }) => ({ mediaType, digest, size })),
   )
+}
+
+function blobOf(layer: ExportLayer): ExportBlob {
+  if (layer.blob !== undefined) return layer.blob
+  return {
+    mediaType: OCI_LAYER,
+    digest: layer.diffID as string as Digest,
+    size: layer.size,
+    open: () => layer.open(),
+  }
 }
 
 /** An entry of the index for each tag; one without a name when there is none. */

@@ -37,6 +37,16 @@ export interface ExportLayer {
   readonly size: number
   /** The uncompressed tar, byte for byte. */
   open(): AsyncIterable<Buffer>
+  /** The layer as it is stored in an OCI layout, when that is not the tar itself. */
+  readonly blob?: ExportBlob
+}
+
+/** A blob of an OCI layout. */
+export interface ExportBlob {
+  readonly mediaType: string
+  readonly digest: Digest
+  readonly size: number
+  open(): AsyncIterable<Buffer>
 }
 
 export interface ExportImage {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -6,6 +6,7 @@ import tarStream from 'tar-stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseConfig } from '../../lib/oci/config.ts'
 import { type DiffID, type Digest, digestOf } from '../../lib/oci/digest.ts'
+import { bestEngine, decompressed } from '../../lib/transfer/compression.ts'
 import { openImageSource } from '../../lib/transfer/open.ts'
 import type { ExportImage } from '../../lib/transfer/source.ts'
 import { type ArchiveFormat, writeArchive } from '../../lib/transfer/write.ts'
@@ -169,4 +170,48 @@ it('writes an OCI layout whose blobs are what they are called', async () => {
     undefined,
   ])
   expect(manifests[2]).toMatchObject({ platform: { os: 'linux', variant: 'v1' } })
+})
+
+describe('writeArchive, compressed', () => {
+  const types = bestEngine() === 'native' ? (['gzip', 'zstd'] as const) : (['gzip'] as const)
+  const pack = (list: readonly ExportImage[], type: 'gzip' | 'zstd'): Promise<Buffer> =>
+    collect(writeArchive(list, { format: 'oci', compression: { type } }))
+
+  it.each(types)('by %s is read again as the same images, and smaller', async (type) => {
+    const tar = await pack(images, type)
+    expect(tar.length).toBeLessThan((await write(images, 'oci')).length)
+    expect((await pack(images, type)).equals(tar)).toBe(true)
+    writeFileSync(join(dir, 'a.tar'), tar)
+    await using source = await openImageSource(join(dir, 'a.tar'), { spoolDir: dir })
+    for (const [i, image] of [one, two].entries()) {
+      const layers = source.images[i]!.layers
+      const bodies = await Promise.all(layers.map((layer) => collect(decompressed(layer.open(), 'x'))))
+      expect(bodies.map(sha256)).toEqual(image.layers.map(({ diffID }) => diffID))
+    }
+  })
+
+  it.each(types)('by %s names the blobs by what is in them, with their media type', async (type) => {
+    const found = await entries(await pack([exported(one)], type))
+    const index = json(found.get('index.json')) as { manifests: { digest: string }[] }
+    const blob = (digest: string): Entry | undefined => found.get(`blobs/sha256/${digest.slice(7)}`)
+    const manifest = json(blob(index.manifests[0]!.digest)) as {
+      layers: { mediaType: string; digest: string; size: number }[]
+    }
+    for (const layer of manifest.layers) {
+      expect(layer.mediaType).toBe(`application/vnd.oci.image.layer.v1.tar+${type}`)
+      expect(blob(layer.digest)?.header.size).toBe(layer.size)
+      expect(sha256(blob(layer.digest)!.body)).toBe(layer.digest)
+    }
+  })
+
+  it('is refused for a docker-archive', async () => {
+    const refused = collect(writeArchive(images, { format: 'docker', compression: { type: 'gzip' } }))
+    await expect(refused).rejects.toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+  })
+
+  it('leaves no descriptor behind, also when it is cut off', async () => {
+    const before = readdirSync('/proc/self/fd').length
+    for await (const _ of writeArchive(images, { format: 'oci', compression: { type: 'gzip' } })) break
+    expect(readdirSync('/proc/self/fd').length).toBe(before)
+  })
 })
