@@ -8,8 +8,9 @@ import type { Transform } from 'node:stream'
 import zlib from 'node:zlib'
 import { OverlaidError, hasCode, isOverlaidError } from '../errors.ts'
 import { binding } from '../native/binding.ts'
-import { type ByteSource, readAhead, sourceOf } from './byte-source.ts'
+import { type ByteSource, byteSource } from '../tar/byte-source.ts'
 import { badCompression, Decoder } from './decoder.ts'
+import { readAhead } from './read-ahead.ts'
 import { FrameScanner, isZstd } from './zstd-frames.ts'
 import { fzstdFrame, scan, unzstd } from './zstd.ts'
 
@@ -80,40 +81,14 @@ export async function* decompressed(
 ): AsyncGenerator<Buffer> {
   const { compression, stream } = await peek(input, what)
   if (compression === 'none') yield* stream
-  else if (engine === 'native') yield* readAhead(decoderOf(compression, stream, what))
+  else if (engine === 'native') yield* readAhead(openDecoder(compression, byteSource(stream), what))
   else if (compression === 'gzip')
     yield* through(zlib.createGunzip({ chunkSize: OUTPUT_CHUNK }), stream, what)
   else yield* unzstd(stream, what, (frame) => zstdFrame(frame, what))
 }
 
-/**
- * As {@link decompressed}, for a reader with a buffer of its own: what is decompressed by the addon goes straight
- * into it. Nothing is read before the first read(), which throws all that there is to throw.
- */
-export function decompressedSource(
-  input: AsyncIterable<Buffer>,
-  what: string,
-  engine: Engine = bestEngine(),
-): ByteSource {
-  let opened: Promise<ByteSource> | undefined
-  const open = async (): Promise<ByteSource> => {
-    if (engine === 'node') return sourceOf(decompressed(input, what, engine))
-    const { compression, stream } = await peek(input, what)
-    return compression === 'none' ? sourceOf(stream) : decoderOf(compression, stream, what)
-  }
-  return {
-    async read(into) {
-      opened ??= open()
-      return (await opened).read(into)
-    },
-    async close() {
-      if (opened === undefined) await input[Symbol.asyncIterator]().return?.()
-      else await (await opened.catch(() => undefined))?.close()
-    },
-  }
-}
-
-function decoderOf(compression: 'gzip' | 'zstd', input: AsyncIterable<Buffer>, what: string): ByteSource {
+/** What decompresses a source of that compression by the addon, straight into its reader's memory. */
+export function openDecoder(compression: 'gzip' | 'zstd', input: ByteSource, what: string): ByteSource {
   if (compression === 'gzip') return new Decoder('gunzip', input, what)
   const frames = new FrameScanner(what)
   const look = { push: (chunk: Buffer) => scan(frames, chunk), finish: () => frames.finish() }

@@ -1,9 +1,11 @@
 /** Decompression by the addon: straight into memory of the reader's, on a thread of Node's pool. */
 import { OverlaidError } from '../errors.ts'
 import { binding, type CodecHandle } from '../native/binding.ts'
-import type { ByteSource } from './byte-source.ts'
+import type { ByteSource } from '../tar/byte-source.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
+/** Compressed bytes read at a time. */
+const INPUT_BYTES = 1024 * 1024
 
 /** What looks through the compressed bytes before they are decompressed. Throws what is wrong with them. */
 export interface Inspector {
@@ -13,7 +15,9 @@ export interface Inspector {
 
 export class Decoder implements ByteSource {
   readonly #codec: CodecHandle
-  readonly #input: AsyncIterator<Buffer>
+  readonly #input: ByteSource
+  /** The compressed bytes at hand are always in here. */
+  readonly #buffer: Buffer = Buffer.allocUnsafeSlow(INPUT_BYTES)
   readonly #what: string
   readonly #inspector: Inspector | undefined
   #rest: Buffer = NOTHING
@@ -23,9 +27,9 @@ export class Decoder implements ByteSource {
   #done = false
 
   /** @param what names the stream in messages */
-  constructor(kind: 'gunzip' | 'unzstd', input: AsyncIterable<Buffer>, what: string, inspector?: Inspector) {
+  constructor(kind: 'gunzip' | 'unzstd', input: ByteSource, what: string, inspector?: Inspector) {
     this.#codec = binding.openCodec(kind, 0, 0)
-    this.#input = input[Symbol.asyncIterator]()
+    this.#input = input
     this.#what = what
     this.#inspector = inspector
   }
@@ -49,18 +53,15 @@ export class Decoder implements ByteSource {
     if (this.#ended) return
     this.#ended = true
     this.#done = true
-    await this.#input.return?.()
+    await this.#input.close()
   }
 
   async #fetch(): Promise<void> {
-    const next = await this.#input.next()
-    if (next.done === true) {
-      this.#ended = true
-      this.#inspector?.finish()
-      return
-    }
-    this.#rest = next.value
-    this.#inspector?.push(this.#rest)
+    const size = await this.#input.read(this.#buffer)
+    this.#rest = this.#buffer.subarray(0, size)
+    if (size > 0) return this.#inspector?.push(this.#rest)
+    this.#ended = true
+    this.#inspector?.finish()
   }
 
   async #step(into: Buffer): Promise<number> {

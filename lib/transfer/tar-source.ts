@@ -1,16 +1,22 @@
 /** From a blob to its tar, in the form that costs least: an uncompressed one is read where the reader wants it. */
 import { type ByteSource, type ByteStream, byteChunks, isByteSource } from '../tar/byte-source.ts'
-import { decompressed, sniff, SNIFF_BYTES } from './compression.ts'
+import { bestEngine, decompressed, type Engine, openDecoder, sniff, SNIFF_BYTES } from './compression.ts'
 
 /**
  * The bytes of a blob without their compression, if they have one; see {@link decompressed}.
  * @throws ERR_UNSUPPORTED_MEDIA_TYPE, and what the blob throws
  */
-export async function openTar(blob: ByteStream, what: string): Promise<ByteStream> {
-  if (!isByteSource(blob)) return decompressed(blob, what)
+export async function openTar(
+  blob: ByteStream,
+  what: string,
+  engine: Engine = bestEngine(),
+): Promise<ByteStream> {
+  if (!isByteSource(blob)) return decompressed(blob, what, engine)
   const source = await Peeked.open(blob, SNIFF_BYTES)
-  if (sniff(source.head, what) === 'none') return source
-  return decompressed(byteChunks(source), what)
+  const compression = sniff(source.head, what)
+  if (compression === 'none') return source
+  if (engine === 'native') return openDecoder(compression, source, what)
+  return decompressed(byteChunks(source), what, engine)
 }
 
 /** A source whose first bytes are known. */

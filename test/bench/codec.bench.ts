@@ -8,7 +8,9 @@ import { Readable } from 'node:stream'
 import { constants, createGunzip, gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { compressed, type CompressionOptions } from '../../lib/transfer/compress.ts'
-import { bestEngine, decompressed, decompressedSource, type Engine } from '../../lib/transfer/compression.ts'
+import { bestEngine, decompressed, type Engine } from '../../lib/transfer/compression.ts'
+import { byteSource } from '../../lib/tar/byte-source.ts'
+import { openTar } from '../../lib/transfer/tar-source.ts'
 import { debianImage } from '../fixtures/images/debian.mjs'
 import { streamOf } from '../helpers/image.ts'
 import { report, ROUNDS, type Row } from './report.ts'
@@ -40,7 +42,7 @@ async function total(stream: AsyncIterable<Buffer>): Promise<number> {
 
 /** Into one buffer, again and again: what an unpacker does. */
 async function* pulled(bytes: Buffer, engine: Engine): AsyncGenerator<Buffer> {
-  const source = decompressedSource(streamOf(bytes, CHUNK), 'the layer', engine)
+  const source = byteSource(await openTar(byteSource(streamOf(bytes, CHUNK)), 'the layer', engine))
   const room = Buffer.alloc(MIB)
   for (let size = await source.read(room); size > 0; size = await source.read(room)) {
     yield room.subarray(0, size)

@@ -1,14 +1,9 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { OverlaidError } from '../../lib/errors.ts'
-import {
-  bestEngine,
-  decompressed,
-  decompressedSource,
-  type Engine,
-  sniff,
-} from '../../lib/transfer/compression.ts'
-import type { ByteSource } from '../../lib/transfer/byte-source.ts'
+import { bestEngine, decompressed, type Engine, sniff } from '../../lib/transfer/compression.ts'
+import { type ByteSource, byteSource } from '../../lib/tar/byte-source.ts'
+import { openTar } from '../../lib/transfer/tar-source.ts'
 import { FrameScanner } from '../../lib/transfer/zstd-frames.ts'
 import { fzstdFrame, unzstd } from '../../lib/transfer/zstd.ts'
 import { NOISE, content, zstdFile } from '../fixtures/zstd/content.ts'
@@ -67,9 +62,13 @@ describe('sniff', () => {
 describe.each(ENGINES)('decompressed by %s', (engine) => {
   /** The stream, read in both ways. */
   const plain = async (bytes: Buffer, size?: number): Promise<Buffer> => {
+    const pull = async (): Promise<Buffer> => {
+      const stream = await openTar(byteSource(streamOf(bytes, size)), 'the layer', engine)
+      return collect(drain(byteSource(stream)))
+    }
     const [chunks, pulled] = await Promise.allSettled([
       collect(decompressed(streamOf(bytes, size), 'the layer', engine)),
-      collect(drain(decompressedSource(streamOf(bytes, size), 'the layer', engine))),
+      pull(),
     ])
     if (chunks.status === 'rejected') {
       expect(pulled).toMatchObject({
