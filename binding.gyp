@@ -7,6 +7,7 @@
         "sources": [
           "native/addon.cc",
           "native/codec.cc",
+          "native/copy.cc",
           "native/crc64.cc",
           "native/dir.cc",
           "native/dirent.cc",
@@ -32,6 +33,8 @@
           "native/tar_run.cc",
           "native/tar_split.cc",
           "native/thread.cc",
+          "native/tree_walk.cc",
+          "native/walk.cc",
           "native/xattr.cc",
         ],
         "defines": [

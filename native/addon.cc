@@ -8,6 +8,7 @@ namespace {
 
 Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterCodec(exports);
+  overlaid::RegisterCopy(exports);
   overlaid::RegisterCrc64(exports);
   overlaid::RegisterDir(exports);
   overlaid::RegisterFileops(exports);
@@ -24,6 +25,7 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterStatx(exports);
   overlaid::RegisterSums(exports);
   overlaid::RegisterTar(exports);
+  overlaid::RegisterWalk(exports);
   overlaid::RegisterXattr(exports);
   return exports;
 }

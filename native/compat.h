@@ -17,6 +17,7 @@ constexpr long kFsopen = 430;        // 5.2
 constexpr long kFsconfig = 431;      // 5.2
 constexpr long kFsmount = 432;       // 5.2
 constexpr long kPidfdOpen = 434;     // 5.3
+constexpr long kCloseRange = 436;    // 5.9
 constexpr long kOpenat2 = 437;       // 5.6
 constexpr long kMountSetattr = 442;  // 5.12
 constexpr long kStatmount = 457;     // 6.8

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <climits>
 
 #include "args.h"
 #include "dirent.h"
@@ -24,11 +23,6 @@ static Napi::Value ToJs(Napi::Env env, const Dirent& entry) {
   object.Set("ino", Napi::BigInt::New(env, entry.ino));
   return object;
 }
-
-struct NamedValue {
-  std::string name;
-  std::string value;
-};
 
 static Napi::Value ToJs(Napi::Env env, const NamedValue& xattr) {
   auto object = Napi::Object::New(env);
@@ -55,29 +49,6 @@ static Napi::Value ToJs(Napi::Env env, const Scanned& entry) {
 
 namespace {
 
-Result<std::string> ReadLink(int dirfd, const std::string& path) {
-  std::string target(PATH_MAX, '\0');
-  const auto length = readlinkat(dirfd, path.c_str(), target.data(), target.size());
-  if (length < 0) return SysError{.code = errno, .syscall = "readlinkat", .path = path};
-  target.resize(static_cast<size_t>(length));
-  return target;
-}
-
-Result<std::vector<NamedValue>> ReadXattrs(const XattrPlace& place) {
-  std::vector<NamedValue> xattrs;
-  auto names = ListXattr(place);
-  // A file system without attributes has none.
-  if (!names && names.error().code == EOPNOTSUPP) return xattrs;
-  if (!names) return names.error();
-  for (auto& name : *names) {
-    auto value = GetXattr(place, name);
-    if (!value) return value.error();
-    // Gone since it was listed.
-    if (*value) xattrs.push_back({std::move(name), std::move(**value)});
-  }
-  return xattrs;
-}
-
 // All of one entry; ENOENT when it went away since the directory was read.
 Result<Scanned> ScanEntry(int fd, std::string name, bool with_xattrs) {
   Scanned entry{.name = std::move(name), .stat = {}, .xattrs = {}, .target = {}};
@@ -92,7 +63,7 @@ Result<Scanned> ScanEntry(int fd, std::string name, bool with_xattrs) {
   if (!with_xattrs) return entry;
   // The only way to a name below a descriptor before getxattrat (6.13).
   auto xattrs =
-      ReadXattrs({.fd = -1, .path = "/proc/self/fd/" + std::to_string(fd) + "/" + entry.name});
+      AllXattrs({.fd = -1, .path = "/proc/self/fd/" + std::to_string(fd) + "/" + entry.name});
   if (!xattrs) return xattrs.error();
   entry.xattrs = std::move(*xattrs);
   return entry;

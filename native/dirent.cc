@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <climits>
 #include <cstddef>
 #include <cstring>
 #include <string_view>
@@ -49,6 +50,14 @@ Result<std::vector<Dirent>> ReadDirectory(int fd) {
     if (length == 0) return entries;
     AppendRecords(buffer.data(), buffer.data() + length, entries);
   }
+}
+
+Result<std::string> ReadLink(int dirfd, const std::string& path) {
+  std::string target(PATH_MAX, '\0');
+  const auto length = readlinkat(dirfd, path.c_str(), target.data(), target.size());
+  if (length < 0) return SysError{.code = errno, .syscall = "readlinkat", .path = path};
+  target.resize(static_cast<size_t>(length));
+  return target;
 }
 
 }  // namespace overlaid

@@ -1,4 +1,4 @@
-// Reading a directory: getdents64(2) as bytes and types.
+// Reading what names are: getdents64(2) as bytes and types, readlinkat(2).
 #pragma once
 
 #include <cstdint>
@@ -17,5 +17,8 @@ struct Dirent {
 
 // All entries but `.` and `..` from the descriptor's position on.
 Result<std::vector<Dirent>> ReadDirectory(int fd);
+
+// A symlink's target.
+Result<std::string> ReadLink(int dirfd, const std::string& path);
 
 }  // namespace overlaid

@@ -6,6 +6,7 @@
 namespace overlaid {
 
 void RegisterCodec(Napi::Object exports);
+void RegisterCopy(Napi::Object exports);
 void RegisterCrc64(Napi::Object exports);
 void RegisterDir(Napi::Object exports);
 void RegisterFileops(Napi::Object exports);
@@ -22,6 +23,7 @@ void RegisterStatmount(Napi::Object exports);
 void RegisterStatx(Napi::Object exports);
 void RegisterSums(Napi::Object exports);
 void RegisterTar(Napi::Object exports);
+void RegisterWalk(Napi::Object exports);
 void RegisterXattr(Napi::Object exports);
 
 // Exports `function` under its system call's name.

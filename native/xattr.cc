@@ -62,6 +62,20 @@ Result<std::vector<std::string>> ListXattr(const XattrPlace& place) {
   return list;
 }
 
+Result<std::vector<NamedValue>> AllXattrs(const XattrPlace& place) {
+  std::vector<NamedValue> xattrs;
+  auto names = ListXattr(place);
+  if (!names && names.error().code == EOPNOTSUPP) return xattrs;
+  if (!names) return names.error();
+  for (auto& name : *names) {
+    auto value = GetXattr(place, name);
+    if (!value) return value.error();
+    // Gone since it was listed.
+    if (*value) xattrs.push_back({std::move(name), std::move(**value)});
+  }
+  return xattrs;
+}
+
 Status SetXattr(const XattrPlace& place, const std::string& name, const std::string& value,
                 int flags) {
   const int result =

@@ -17,8 +17,15 @@ struct XattrPlace {
 
 // nullopt where the attribute is absent.
 Result<std::optional<std::string>> GetXattr(const XattrPlace& place, const std::string& name);
+struct NamedValue {
+  std::string name;
+  std::string value;
+};
+
 // The names, sorted.
 Result<std::vector<std::string>> ListXattr(const XattrPlace& place);
+// All with their values, sorted by name; none where the file system keeps none.
+Result<std::vector<NamedValue>> AllXattrs(const XattrPlace& place);
 Status SetXattr(const XattrPlace& place, const std::string& name, const std::string& value,
                 int flags);
 

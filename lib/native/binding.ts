@@ -91,6 +91,21 @@ export interface OpenHow {
   readonly resolve?: number
 }
 
+declare const walkHandle: unique symbol
+/** A walk that {@link Binding.walkStart} began. */
+export interface WalkHandle {
+  readonly [walkHandle]: true
+}
+
+/** What a walk reads of each entry. */
+export interface WalkOptions {
+  readonly xattrs: boolean
+  /** Opens regular files; of one name and up to so many bytes they are read, of others the descriptor is given. */
+  readonly bodies?: number
+  /** The root of another tree: each record also says what that has by the same name. */
+  readonly besideFd?: number
+}
+
 /** What a lock call asks for. */
 export type LockKind = 'read' | 'write' | 'unlock'
 
@@ -220,6 +235,17 @@ export interface Binding {
    * The directory itself is not followed when a link; an empty `path` is `dirfd` itself.
    */
   scandirat(dirfd: number, path: Bytes, options: { readonly xattrs: boolean }): Promise<ScannedEntry[]>
+  /** Begins a walk over all below `rootFd` (native/tree_walk.h). Synchronous, reads nothing yet. */
+  walkStart(rootFd: number, options: WalkOptions): WalkHandle
+  /** The next megabyte of records (native/tree_record.h), undefined at the end. Files in them are the caller's. */
+  walkNext(walk: WalkHandle): Promise<Buffer | undefined>
+  /** Closes what the walk has open, after the call that is under way. Synchronous. */
+  walkEnd(walk: WalkHandle): void
+  /**
+   * Copies up to `count` bytes from position to position, and says how many: fewer at the end of `inFd`. A hole
+   * becomes a hole where `outFd` is a file that ends there.
+   */
+  copyFileRange(inFd: number, outFd: number, count: number): Promise<number>
   /** `undefined` where the attribute is absent (ENODATA). */
   lgetxattr(path: Bytes, name: string): Promise<Buffer | undefined>
   fgetxattr(fd: number, name: string): Promise<Buffer | undefined>
@@ -329,6 +355,8 @@ const SYNCHRONOUS: ReadonlySet<string> = new Set([
   'sumsNew',
   'sumsDigest',
   'tarRun',
+  'walkStart',
+  'walkEnd',
 ])
 
 let loaded: Binding | undefined

@@ -27,6 +27,7 @@ const program = `
     const addon = require(${root} + '/node_modules/node-gyp-build')(${root})
     const { parentPort } = require('node:worker_threads')
     const fd = require('node:fs').openSync('/', 'r')
+    const etc = require('node:fs').openSync('/etc', 'r')
     async function loop(call) { for (;;) await call().catch(() => {}) }
     for (const call of [
       () => addon.statfs('/'),
@@ -36,6 +37,7 @@ const program = `
       () => addon.fileops(fd, Buffer.from('${code}', 'base64'), []),
       () => addon.tarSplitLines(Buffer.alloc(9), new Uint32Array(0), 'x', 0, 0),
       () => addon.sumsUpdate(addon.sumsNew(), Buffer.alloc(9), 0, new Uint32Array([1, 2]), false),
+      () => addon.walkNext(addon.walkStart(etc, { xattrs: true, bodies: 4096 })),
       () => addon.umount2In(fd, '/nowhere', 0),
     ]) loop(call)
     parentPort.postMessage('running')
