@@ -40,14 +40,14 @@ export interface EncodeOptions {
   readonly nanoseconds?: boolean
 }
 
-const FLAGS: Readonly<Record<EntryType, string>> = {
-  file: '0',
-  hardlink: '1',
-  symlink: '2',
-  char: '3',
-  block: '4',
-  dir: '5',
-  fifo: '6',
+const FLAGS: Readonly<Record<EntryType, number>> = {
+  file: 0x30,
+  hardlink: 0x31,
+  symlink: 0x32,
+  char: 0x33,
+  block: 0x34,
+  dir: 0x35,
+  fifo: 0x36,
 }
 
 const EMPTY = new Uint8Array(0)
@@ -56,14 +56,26 @@ const EMPTY = new Uint8Array(0)
 export function encodeHeader(member: TarMember, options: EncodeOptions = {}): Buffer {
   verify(member)
   const records = paxRecords(member, options)
-  if (records.size === 0) return headerBlock(member, splitName(member.name))
+  if (records === undefined) return headerBlock(member, splitName(member.name))
   return Buffer.concat([paxMember(member.name, formatPax(records)), headerBlock(member, undefined)])
+}
+
+/**
+ * Writes the header block at `at`, where there are NULs, if the member needs no PAX header; if it does, gives false
+ * and writes nothing.
+ * @throws ERR_INVALID_ARGUMENT
+ */
+export function putPlainHeader(member: TarMember, options: EncodeOptions, out: Buffer, at: number): boolean {
+  verify(member)
+  if (paxRecords(member, options) !== undefined) return false
+  putBlock(out, at, member, splitName(member.name))
+  return true
 }
 
 /** What Go and the formats cannot say. */
 function verify(member: TarMember): void {
   const { name, type, linkname = EMPTY } = member
-  if (name.includes(0) || linkname.includes(0)) throw refused(member, 'a name cannot contain a NUL')
+  if (hasNUL(name) || hasNUL(linkname)) throw refused(member, 'a name cannot contain a NUL')
   if (type !== 'dir' && type !== 'symlink' && type !== 'hardlink' && name.at(-1) === 0x2f) {
     throw refused(member, 'only the name of a directory may end in a slash')
   }
@@ -73,11 +85,43 @@ function verify(member: TarMember): void {
   }
 }
 
+/** Not Buffer's includes(), a call out of JavaScript that costs more than the loop. */
+function hasNUL(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] === 0) return true
+  return false
+}
+
 function refused({ name }: TarMember, why: string): OverlaidError {
   return new OverlaidError('ERR_INVALID_ARGUMENT', `cannot write tar entry ${quoteName(name)}: ${why}`)
 }
 
-function paxRecords(member: TarMember, { nanoseconds = false }: EncodeOptions): Map<string, Uint8Array> {
+/** Undefined where the header block says it all. */
+function paxRecords(member: TarMember, options: EncodeOptions): ReadonlyMap<string, Uint8Array> | undefined {
+  if (isPlain(member, options)) return undefined
+  const records = listRecords(member, options)
+  return records.size === 0 ? undefined : records
+}
+
+/** What nearly all members are, found without making anything. */
+function isPlain(member: TarMember, { nanoseconds = false }: EncodeOptions): boolean {
+  const { name, linkname = EMPTY, uname, gname, xattrs, mtimeSec, mtimeNsec = 0 } = member
+  return (
+    name.length <= 100 &&
+    linkname.length <= 100 &&
+    isASCII(name) &&
+    isASCII(linkname) &&
+    uname === undefined &&
+    gname === undefined &&
+    (xattrs === undefined || xattrs.size === 0) &&
+    fitsOctal(member.uid, 8) &&
+    fitsOctal(member.gid, 8) &&
+    fitsOctal(member.size, 12) &&
+    fitsOctal(mtimeSec, 12) &&
+    (!nanoseconds || mtimeNsec === 0)
+  )
+}
+
+function listRecords(member: TarMember, { nanoseconds = false }: EncodeOptions): Map<string, Uint8Array> {
   const records = new Map<string, Uint8Array>()
   const { name, linkname = EMPTY, uname = EMPTY, gname = EMPTY, mtimeSec, mtimeNsec = 0 } = member
   if ((!isASCII(name) || name.length > 100) && splitName(name) === undefined) records.set('path', name)
@@ -102,12 +146,16 @@ function paxRecords(member: TarMember, { nanoseconds = false }: EncodeOptions): 
 }
 
 /** Whether a field of `width` bytes holds it in octal with its NUL. */
-function fitsOctal(value: number, width: number): boolean {
-  return value >= 0 && value < 8 ** (width - 1)
+function fitsOctal(value: number, width: 8 | 12): boolean {
+  return value >= 0 && value < (width === 8 ? 0o10000000 : 0o100000000000)
 }
 
 function isASCII(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte < 0x80 && byte !== 0)
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i] as number
+    if (byte >= 0x80 || byte === 0) return false
+  }
+  return true
 }
 
 /** The longest prefix that leaves a name both ustar fields hold; undefined where the name fits whole or not at all. */
@@ -123,20 +171,31 @@ function splitName(name: Uint8Array): { prefix: Uint8Array; rest: Uint8Array } |
 /** The member's own block. With a PAX header before it, what does not fit is zero or cut, for readers that know none. */
 function headerBlock(member: TarMember, split: { prefix: Uint8Array; rest: Uint8Array } | undefined): Buffer {
   const block = Buffer.alloc(BLOCK)
-  putText(block, 0, 100, split?.rest ?? member.name)
-  putOctal(block, 100, 8, member.mode)
-  putOctal(block, 108, 8, member.uid)
-  putOctal(block, 116, 8, member.gid)
-  putOctal(block, 124, 12, member.size)
-  putOctal(block, 136, 12, member.mtimeSec)
-  block.write(FLAGS[member.type], 156, 'latin1')
-  putText(block, 157, 100, member.linkname ?? EMPTY)
-  putText(block, 265, 32, member.uname ?? EMPTY)
-  putText(block, 297, 32, member.gname ?? EMPTY)
-  putOctal(block, 329, 8, member.devMajor ?? 0)
-  putOctal(block, 337, 8, member.devMinor ?? 0)
-  putText(block, 345, 155, split?.prefix ?? EMPTY)
-  return sealed(block)
+  putBlock(block, 0, member, split)
+  return block
+}
+
+/** Fills in the block at `at`, which is NULs before. */
+function putBlock(
+  out: Buffer,
+  at: number,
+  member: TarMember,
+  split: { prefix: Uint8Array; rest: Uint8Array } | undefined,
+): void {
+  putText(out, at, 100, split?.rest ?? member.name)
+  putOctal(out, at + 100, 8, member.mode)
+  putOctal(out, at + 108, 8, member.uid)
+  putOctal(out, at + 116, 8, member.gid)
+  putOctal(out, at + 124, 12, member.size)
+  putOctal(out, at + 136, 12, member.mtimeSec)
+  out[at + 156] = FLAGS[member.type]
+  putText(out, at + 157, 100, member.linkname ?? EMPTY)
+  putText(out, at + 265, 32, member.uname ?? EMPTY)
+  putText(out, at + 297, 32, member.gname ?? EMPTY)
+  putOctal(out, at + 329, 8, member.devMajor ?? 0)
+  putOctal(out, at + 337, 8, member.devMinor ?? 0)
+  putText(out, at + 345, 155, split?.prefix ?? EMPTY)
+  seal(out, at)
 }
 
 /** The member that carries PAX records, named `<dir>/PaxHeaders.0/<base>` like Go's. */
@@ -154,7 +213,8 @@ function paxMember(name: Uint8Array, body: Buffer): Buffer {
     putOctal(block, at, width, value)
   }
   block.write('x', 156, 'latin1')
-  return Buffer.concat([sealed(block), body, Buffer.alloc(paddingOf(body.length))])
+  seal(block, 0)
+  return Buffer.concat([block, body, Buffer.alloc(paddingOf(body.length))])
 }
 
 /** path.Join(dir, "PaxHeaders.0", base) of the name's last slash, cleaned as Go cleans it. */
@@ -190,24 +250,64 @@ function trimSlashes(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(0, end)
 }
 
+const MAGIC = Buffer.from('ustar\x0000', 'latin1')
+const CHECKSUM_AT = 148
+const MAGIC_AT = 257
+/** Bytes of text fields, long and mostly NUL: where they begin and the longest. */
+const TEXTS = [
+  [0, 100],
+  [157, 100],
+  [345, 155],
+] as const
+/** What is between them: modes and numbers, magic, and the names of users, where there are any. */
+const NUMBERS = [
+  [100, 157],
+  [MAGIC_AT, 345],
+] as const
+
 /** Magic, version and checksum: all other fields must be there. */
-function sealed(block: Buffer): Buffer {
-  block.write('ustar\x0000', 257, 'latin1')
-  block.fill(' ', 148, 156)
-  let sum = 0
-  for (const byte of block) sum += byte
-  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
-  return block
+function seal(out: Buffer, at: number): void {
+  out.set(MAGIC, at + MAGIC_AT)
+  for (let i = at + CHECKSUM_AT; i < at + CHECKSUM_AT + 8; i++) out[i] = 0x20
+  putDigits(out, at + CHECKSUM_AT, 6, sumOf(out, at))
+  out[at + CHECKSUM_AT + 6] = 0
 }
 
-function putText(block: Buffer, at: number, width: number, text: Uint8Array): void {
+/** The sum of the block's bytes: of a text only up to its first NUL, which is half the time of a header. */
+function sumOf(out: Buffer, at: number): number {
+  let sum = 0
+  for (const [start, end] of NUMBERS) {
+    for (let i = at + start; i < at + end; i++) sum += out[i] as number
+  }
+  for (const [start, length] of TEXTS) {
+    for (let i = at + start; i < at + start + length && out[i] !== 0; i++) sum += out[i] as number
+  }
+  return sum
+}
+
+function putText(out: Buffer, at: number, width: number, text: Uint8Array): void {
+  if (text.length === 0) return
   const ascii = isASCII(text) ? text : asciiOnly(text)
   // A cut name that happens to end in a slash would be a directory to some readers.
   const cut = ascii.length > width && ascii[width - 1] === 0x2f
-  block.set(cut ? trimSlashes(ascii.subarray(0, width)) : ascii.subarray(0, width), at)
+  const kept = cut
+    ? trimSlashes(ascii.subarray(0, width))
+    : ascii.length > width
+      ? ascii.subarray(0, width)
+      : ascii
+  out.set(kept, at)
 }
 
-function putOctal(block: Buffer, at: number, width: number, value: number): void {
-  const digits = fitsOctal(value, width) ? value.toString(8) : '0'
-  block.write(digits.padStart(width - 1, '0'), at, 'latin1')
+/** A number that does not fit is 0. The last byte is left NUL. */
+function putOctal(out: Buffer, at: number, width: 8 | 12, value: number): void {
+  putDigits(out, at, width - 1, fitsOctal(value, width) ? value : 0)
+}
+
+function putDigits(out: Buffer, at: number, digits: number, value: number): void {
+  let left = value
+  for (let i = at + digits - 1; i >= at; i--) {
+    const rest = Math.floor(left / 8)
+    out[i] = 0x30 + (left - rest * 8)
+    left = rest
+  }
 }
