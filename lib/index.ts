@@ -34,6 +34,7 @@ export type {
   MountOptions,
   StagedLayer,
 } from './driver/driver.ts'
+export { TarStream } from './driver/tar-stream.ts'
 export type { CacheID, ChainID, DiffID, Digest } from './oci/digest.ts'
 export type { ContainerConfig, ImageConfig } from './oci/config.ts'
 export type { HistoryEntry } from './oci/history.ts'

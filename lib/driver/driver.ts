@@ -25,6 +25,7 @@
 import type { Detached } from '../native/mount.ts'
 import type { ByteStream } from '../tar/byte-source.ts'
 import type { TarLimits, TarObserver } from '../tar/entry.ts'
+import type { TarStream } from './tar-stream.ts'
 
 /** `A`dded, `C`hanged or `D`eleted, as `docker diff` prints. */
 export type ChangeKind = 'A' | 'C' | 'D'
@@ -156,13 +157,10 @@ export interface Driver {
   ): Promise<number>
   /**
    * The changes of id against parent, which must be its own, as an uncompressed layer tar; the same bytes each time.
+   * Nothing is read before the stream is, which throws what goes wrong.
    * @throws ERR_INVALID_ARGUMENT when `parent` is not the parent; so do changes and diffSize
    */
-  diff(
-    id: string,
-    parent: string | undefined,
-    options?: { readonly signal?: AbortSignal },
-  ): AsyncIterable<Buffer>
+  diff(id: string, parent: string | undefined, options?: { readonly signal?: AbortSignal }): TarStream
   /** Sorted by path bytes. */
   changes(id: string, parent: string | undefined): AsyncIterable<Change>
   /** Apparent bytes of all non-directories in the diff, each inode once (moby's rule). */

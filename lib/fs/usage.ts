@@ -26,11 +26,14 @@ export async function diskUsageOf(path: string): Promise<number> {
 async function usageBelow(root: OwnedFd): Promise<number> {
   const seen = new Set<bigint>()
   let blocks = (await binding.statx(root.fd, '', AT.AT_EMPTY_PATH)).blocks
-  for await (const { stat } of walk(root.fd, { xattrs: false })) {
-    // A directory has one name only; a set of a million inodes is memory for nothing.
-    if (stat.nlink > 1 && seen.has(stat.ino)) continue
-    if (stat.nlink > 1) seen.add(stat.ino)
-    blocks += stat.blocks
+  for await (const entries of walk(root.fd, { xattrs: false })) {
+    for (const { stat } of entries) {
+      // A directory has one name only; a set of a million inodes is memory for nothing.
+      const linked = stat.nlink > 1
+      if (linked && seen.has(stat.ino)) continue
+      if (linked) seen.add(stat.ino)
+      blocks += stat.blocks
+    }
   }
   return blocks * BLOCK_BYTES
 }

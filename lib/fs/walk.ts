@@ -1,84 +1,52 @@
 /** Walks over a tree of files, byte-safe and in a fixed order. */
-import { closeSync, constants, openSync } from 'node:fs'
-import { binding, type ScannedEntry } from '../native/binding.ts'
+import { closeSync } from 'node:fs'
+import { binding, type WalkOptions as ReadOptions } from '../native/binding.ts'
+import { filesOf, readRecords, type WalkEntry } from './walk-entry.ts'
 
-/** An entry of the tree. */
-export interface WalkEntry extends ScannedEntry {
-  /** Relative to the root, `a/b/c`, without a leading slash. */
-  readonly path: Buffer
-  /** The folder that holds it, open until the walk has passed its last entry. */
-  readonly parentFd: number
-  readonly isDirectory: boolean
-}
+export type { Facts, WalkEntry } from './walk-entry.ts'
 
-export interface WalkOptions {
-  /** Read extended attributes too. */
-  readonly xattrs: boolean
-  /** Whether to go into a directory. Default: into each. */
-  readonly enter?: (entry: WalkEntry) => boolean
+export interface WalkOptions extends ReadOptions {
   readonly signal?: AbortSignal
 }
 
-/** A folder that the walk is in: its fd, and what is left of its entries, last one first. */
-interface Level {
-  readonly fd: number
-  readonly below: Buffer
-  readonly left: ScannedEntry[]
-}
-
 /**
- * Yields everything below the directory `rootFd` (which stays the caller's). The root itself is left out; a
- * symlink is an entry and never followed, and each folder is opened relative to the one above: no path is too
- * long, and a folder that is swapped for a link meanwhile is an ELOOP, not a way out.
+ * Gives everything below the directory `rootFd` (which stays the caller's), some thousand entries at a time: an entry
+ * and the files that are open in it are valid until the next ones are asked for. The root itself is left out; a
+ * symlink is an entry and never followed, and each folder is opened relative to the one above: no path is too long,
+ * and a folder that is swapped for a link meanwhile is that link, not a way out.
  *
  * The order is that of Go's filepath.Walk, which moby's layer tars have: the names of one directory sorted by their
  * bytes, each directory before what is in it. (So `a/x` comes before `a.b`, unlike in a sort of whole paths.)
- * In memory are the entries of the folders on the way down to the current one.
+ * In memory are two batches, one of them being read ahead, and the names of the folders on the way down.
  */
 export async function* walk(
   rootFd: number,
-  options: WalkOptions,
-): AsyncGenerator<WalkEntry, void, undefined> {
-  const levels: Level[] = []
+  { signal, ...options }: WalkOptions,
+): AsyncGenerator<Iterable<WalkEntry>, void, undefined> {
+  const handle = binding.walkStart(rootFd, options)
+  let ahead = binding.walkNext(handle)
+  const folders = [Buffer.alloc(0)]
   try {
-    levels.push(await enterDirectory(openBelow(rootFd, Buffer.from('.')), Buffer.alloc(0), options))
-    for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
-      options.signal?.throwIfAborted()
-      const entry = level.left.pop()
-      if (entry === undefined) {
-        closeSync(level.fd)
-        levels.pop()
-        continue
+    for (let records = await ahead; records !== undefined; records = await ahead) {
+      ahead = binding.walkNext(handle)
+      // It is awaited when its turn comes, and below.
+      ahead.catch(() => undefined)
+      try {
+        signal?.throwIfAborted()
+        yield readRecords(records, folders)
+      } finally {
+        closeFiles(records)
       }
-      const isDirectory = (entry.stat.mode & constants.S_IFMT) === constants.S_IFDIR
-      const found: WalkEntry = {
-        ...entry,
-        path: joinBytes(level.below, entry.name),
-        parentFd: level.fd,
-        isDirectory,
-      }
-      yield found
-      if (!isDirectory || options.enter?.(found) === false) continue
-      levels.push(await enterDirectory(openBelow(level.fd, entry.name), found.path, options))
     }
   } finally {
-    for (const level of levels) closeSync(level.fd)
+    binding.walkEnd(handle)
+    const [left] = await Promise.allSettled([ahead])
+    if (left.status === 'fulfilled' && left.value !== undefined) closeFiles(left.value)
   }
 }
 
-async function enterDirectory(fd: number, below: Buffer, options: WalkOptions): Promise<Level> {
-  try {
-    const scanned = await binding.scandirat(fd, '.', { xattrs: options.xattrs })
-    return { fd, below, left: scanned.sort((a, b) => Buffer.compare(b.name, a.name)) }
-  } catch (error) {
-    closeSync(fd)
-    throw error
-  }
-}
-
-/** Synchronous: the folder's inode was just stat'ed, so this never waits for a disk. */
-function openBelow(dirFd: number, name: Buffer): number {
-  return openSync(pathAt(dirFd, name), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+function closeFiles(records: Buffer): void {
+  for (const fd of filesOf(records)) closeSync(fd)
 }
 
 /** A path by which node:fs reaches `name` in an open directory, whatever happened to the directory's own path. */

@@ -1,5 +1,6 @@
 /** One container: a writable layer on an image's layers. */
 import type { Change, LayerPaths, MountOptions } from '../driver/driver.ts'
+import { type TarPiece, TarStream } from '../driver/tar-stream.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, Digest } from '../oci/digest.ts'
 import { type ContainerEntry, expectContainer, mountStateOf } from './container-entry.ts'
@@ -99,7 +100,7 @@ export class Container {
   }
 
   /** Its changes as a layer tar; the same bytes each time. @throws ERR_NO_PRIVILEGE */
-  diff(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<Buffer> {
+  diff(options: { readonly signal?: AbortSignal } = {}): TarStream {
     this.#store.expectOpen()
     requireTrustedXattrs()
     const { mountID, initID } = this.#entry.mount
@@ -107,12 +108,12 @@ export class Container {
   }
 
   /** The merged root file system as one tar. */
-  export(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<Buffer> {
+  export(options: { readonly signal?: AbortSignal } = {}): TarStream {
     this.#store.expectOpen()
-    return this.#export(options)
+    return new TarStream(this.#export(options), options)
   }
 
-  async *#export(options: { readonly signal?: AbortSignal }): AsyncGenerator<Buffer> {
+  async *#export(options: { readonly signal?: AbortSignal }): AsyncGenerator<TarPiece, void, undefined> {
     const { exportContainer } = await import('./export.ts')
     yield* exportContainer(this.#store, this.#entry, options)
   }

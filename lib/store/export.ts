@@ -2,14 +2,12 @@
  * A merged root file system as one tar, as `docker export` gives it: names in the order of a sorted walk, no entry
  * for the root, hard links as links, whiteouts applied and not shown.
  */
-import { constants, openSync } from 'node:fs'
-import { pathAt, walk } from '../fs/walk.ts'
-import { type DiffEntry, sourceOf } from '../driver/overlay2/diff.ts'
+import type { TarPiece } from '../driver/tar-stream.ts'
+import { isPackable, SMALL_BODY, TreePacker } from '../driver/tree-packer.ts'
+import { walk } from '../fs/walk.ts'
 import { OverlaidError } from '../errors.ts'
 import type { OwnedFd } from '../native/fd.ts'
 import { cloneMount } from '../native/mount.ts'
-import { S } from '../native/flags.ts'
-import { type TarSource, writeTar } from '../tar/writer.ts'
 import { type ContainerEntry, mountStateOf } from './container-entry.ts'
 import type { StoreContext } from './context.ts'
 import type { Image } from './image-store.ts'
@@ -25,7 +23,7 @@ export async function* exportImage(
   store: StoreContext,
   image: Image,
   options: ExportOptions,
-): AsyncGenerator<Buffer> {
+): AsyncGenerator<TarPiece, void, undefined> {
   const { chainIDs, id } = image
   const top = chainIDs.at(-1)
   if (top === undefined)
@@ -42,7 +40,7 @@ export async function* exportContainer(
   store: StoreContext,
   entry: ContainerEntry,
   options: ExportOptions,
-): AsyncGenerator<Buffer> {
+): AsyncGenerator<TarPiece, void, undefined> {
   const { path } = await mountStateOf(store, entry)
   const { fd } = await (path === undefined
     ? store.driver.open(entry.mount.mountID, { readOnly: true })
@@ -50,24 +48,32 @@ export async function* exportContainer(
   yield* packAndClose(fd, options)
 }
 
-async function* packAndClose(root: OwnedFd, options: ExportOptions): AsyncGenerator<Buffer> {
+async function* packAndClose(
+  root: OwnedFd,
+  { signal }: ExportOptions,
+): AsyncGenerator<TarPiece, void, undefined> {
   try {
-    yield* writeTar(sources(root.fd, options), options)
+    yield* pack(root.fd, { xattrs: true, bodies: SMALL_BODY, ...(signal && { signal }) })
   } finally {
     await root.closeAsync()
   }
 }
 
-const OPEN_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-
-async function* sources(rootFd: number, options: ExportOptions): AsyncGenerator<TarSource> {
-  const firstNames = new Map<string, Buffer>()
-  for await (const found of walk(rootFd, { xattrs: true, ...options })) {
-    const { stat, parentFd, name } = found
-    if ((stat.mode & S.S_IFMT) === S.S_IFSOCK) continue
-    const inode = `${String(stat.devMajor)}:${String(stat.devMinor)}:${String(stat.ino)}`
-    const open = () => Promise.resolve(openSync(pathAt(parentFd, name), OPEN_FILE))
-    const entry: DiffEntry = { ...found, kind: 'plain', inode, open }
-    yield sourceOf(entry, firstNames)
+async function* pack(
+  rootFd: number,
+  options: Parameters<typeof walk>[1],
+): AsyncGenerator<TarPiece, void, undefined> {
+  const packer = new TreePacker()
+  for await (const entries of walk(rootFd, options)) {
+    for (const entry of entries) {
+      if (!isPackable(entry)) continue
+      const { stat, path } = entry
+      const inode = (): string => `${String(stat.devMajor)}:${String(stat.devMinor)}:${String(stat.ino)}`
+      const body = packer.addEntry(entry, path, inode)
+      if (body !== undefined) yield* packer.passOn(body)
+      else if (packer.isFull) yield* packer.takeFull()
+    }
   }
+  packer.end()
+  yield* packer.takeAll()
 }

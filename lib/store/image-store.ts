@@ -1,6 +1,7 @@
 /** Images: configs in imagedb, names in repositories.json, layers in layerdb. */
 import { join } from 'node:path'
 import type { MountOptions } from '../driver/driver.ts'
+import { type TarPiece, TarStream } from '../driver/tar-stream.ts'
 import { OverlaidError } from '../errors.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, DiffID, Digest } from '../oci/digest.ts'
@@ -179,7 +180,14 @@ export class Images {
   }
 
   /** The image's merged root file system as one tar, without a mount that anyone sees. */
-  async *export(ref: string, options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Buffer> {
+  export(ref: string, options: { readonly signal?: AbortSignal } = {}): TarStream {
+    return new TarStream(this.#export(ref, options), options)
+  }
+
+  async *#export(
+    ref: string,
+    options: { readonly signal?: AbortSignal },
+  ): AsyncGenerator<TarPiece, void, undefined> {
     const image = await this.get(ref)
     const { exportImage } = await import('./export.ts')
     yield* exportImage(this.#store, image, options)

@@ -8,11 +8,10 @@
  * - a directory is listed for its own mode, owner or capability, or because something in it is;
  * - of a directory that is gone the name is deleted, not all below; of one that was made anew, the names in it.
  */
-import { closeSync, constants, openSync } from 'node:fs'
-import { joinBytes, pathAt } from '../../fs/walk.ts'
-import { binding, type ScannedEntry, type Stat } from '../../native/binding.ts'
-import { AT, S } from '../../native/flags.ts'
-import { hasCode } from '../../errors.ts'
+import { closeSync, constants } from 'node:fs'
+import { type Facts, joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
+import { binding } from '../../native/binding.ts'
+import { S } from '../../native/flags.ts'
 import type { Change } from '../driver.ts'
 import {
   holdsXattrWhiteouts,
@@ -30,135 +29,173 @@ export interface ChangesOptions {
   readonly signal?: AbortSignal
 }
 
-/** A directory as the layer has it. */
-interface Side {
-  readonly fd: number
-  /** Nothing of the parent's directory shows through. */
-  readonly hides: boolean
-  /** It is read from the merged view: there are no marks in it. */
-  readonly merged: boolean
-}
-
 /** The changes of the upper directory `diffFd` against the parent's merged root, sorted by path. */
 export async function listChanges(
   diffFd: number,
   parentFd: number | undefined,
   options: ChangesOptions,
 ): Promise<Change[]> {
-  const root = { fd: diffFd, hides: false, merged: false }
-  const changes = await compare(root, parentFd, Buffer.from('/'), options)
-  return changes.sort((a, b) => Buffer.compare(a.path, b.path))
+  const comparison = new Comparison(parentFd, options)
+  const name = `${options.prefix}opaque`
+  const value = await binding.fgetxattr(diffFd, name)
+  const xattrWhiteouts = value !== undefined && holdsXattrWhiteouts([{ name, value }], options.prefix)
+  const root = { path: Buffer.alloc(0), wasDirectory: parentFd !== undefined, hides: false }
+  await comparison.compare(diffFd, parentFd, { ...root, merged: false, xattrWhiteouts })
+  return comparison.changes.sort((a, b) => Buffer.compare(a.path, b.path))
 }
 
-/** Compares one directory with the parent's at the same path, and all below. */
-async function compare(
-  side: Side,
-  old: number | undefined,
-  path: Buffer,
-  options: ChangesOptions,
-): Promise<Change[]> {
-  options.signal?.throwIfAborted()
-  const entries = await binding.scandirat(side.fd, '.', { xattrs: true })
-  const lookup = await lookupIn(old, entries.length)
-  const inXattrWhiteouts = !side.merged && (await marksWhiteouts(side.fd, options.prefix))
-  const changes: Change[] = []
-  for (const entry of entries) {
-    const found = await lookup(entry.name)
-    const at = below(path, entry.name)
-    if (!side.merged && isWhiteout(entry, options.prefix, inXattrWhiteouts)) {
-      if (found !== undefined) changes.push({ kind: 'D', path: at })
-    } else {
-      const pair = { side, entry, old, found, path: at }
-      for (const change of await compareEntry(pair, options)) changes.push(change)
-    }
-  }
-  if (side.hides && old !== undefined) changes.push(...(await deletedBelow(old, path, entries)))
-  return changes
-}
-
-/** An entry of the directory `side`, and what the parent's directory `old` has by that name. */
-interface Pair {
-  readonly side: Side
-  readonly entry: ScannedEntry
-  readonly old: number | undefined
-  readonly found: Stat | undefined
+/** A directory as the layer has it. */
+interface Folder {
+  /** Relative to the layer's root. */
   readonly path: Buffer
+  /** The parent has a directory there. */
+  readonly wasDirectory: boolean
+  /** Nothing of the parent's directory shows through. */
+  readonly hides: boolean
+  /** It is read from the merged view: there are no marks in it. */
+  readonly merged: boolean
+  /** Whiteouts in it may be files with an attribute. */
+  readonly xattrWhiteouts: boolean
 }
 
-async function compareEntry(pair: Pair, options: ChangesOptions): Promise<Change[]> {
-  const { entry, old, found, path } = pair
-  const inside = await compareInside(pair, options)
-  if (found === undefined) return [{ kind: 'A', path }, ...inside]
-  const changed = isDifferent(entry, found) || (await hasOtherCapability(entry, old, found))
-  // moby: a directory with changes in it is listed, so that a commit keeps its metadata.
-  return changed || (isDirectory(entry) && inside.length > 0) ? [{ kind: 'C', path }, ...inside] : inside
+/** A directory that the walk is in. */
+interface Level extends Folder {
+  /** The parent has something by its name, and it is not listed yet. */
+  readonly isListed: boolean
+  /** How many changes there were when it was entered. */
+  readonly before: number
+  /** Its names, where those that the parent has besides are deleted. */
+  readonly kept: Set<string> | undefined
 }
 
-/** Changes below the directory `path`. */
-async function compareInside(
-  { side, entry, old, found, path }: Pair,
-  options: ChangesOptions,
-): Promise<Change[]> {
-  // Of a directory that something else replaced, moby does not tell what was in it.
-  if (!isDirectory(entry)) return []
-  const wasDirectory = found !== undefined && (found.mode & S.S_IFMT) === S.S_IFDIR
-  const oldFd = wasDirectory && old !== undefined ? openBelow(old, entry.name) : undefined
-  try {
-    const inner = await enter(side, entry, path, options)
-    try {
-      return await compare(inner, oldFd, path, options)
-    } finally {
-      closeSync(inner.fd)
+class Comparison {
+  readonly changes: Change[] = []
+  readonly #parentFd: number | undefined
+  readonly #options: ChangesOptions
+
+  constructor(parentFd: number | undefined, options: ChangesOptions) {
+    this.#parentFd = parentFd
+    this.#options = options
+  }
+
+  /** Compares all that is below `folder`, open as `fd`, with what the parent has there, open as `besideFd`. */
+  async compare(fd: number, besideFd: number | undefined, folder: Folder): Promise<void> {
+    const { signal } = this.#options
+    const reading = { xattrs: true, ...(signal && { signal }), ...(besideFd !== undefined && { besideFd }) }
+    const levels = [this.#enter(folder, true)]
+    let skipBelow = Infinity
+    for await (const entries of walk(fd, reading)) {
+      for (const entry of entries) {
+        if (entry.depth > skipBelow) continue
+        skipBelow = Infinity
+        while (levels.length > entry.depth + 1) await this.#leave(levels.pop() as Level)
+        const inner = this.#tell(entry, levels.at(-1) as Level)
+        if (inner === undefined) continue
+        const view =
+          inner.merged || !isRedirected(entry, this.#options.prefix) ? undefined : this.#options.view
+        // What it keeps of the parent's names, the comparison of the view tells.
+        levels.push(view === undefined ? inner : { ...inner, kept: undefined })
+        if (view === undefined) continue
+        skipBelow = entry.depth
+        await this.#compareInView(view, inner)
+      }
     }
-  } finally {
-    if (oldFd !== undefined) closeSync(oldFd)
+    while (levels.length > 0) await this.#leave(levels.pop() as Level)
+  }
+
+  /** Tells of the entry itself; of a directory gives what is to be known inside it. */
+  #tell(entry: WalkEntry, folder: Level): Level | undefined {
+    const { prefix } = this.#options
+    const { beside } = entry
+    const path = joinBytes(folder.path, entry.name)
+    folder.kept?.add(entry.name.toString('latin1'))
+    if (!folder.merged && isWhiteout(entry, prefix, folder.xattrWhiteouts)) {
+      if (beside !== undefined) this.#add('D', path)
+      return undefined
+    }
+    if (beside === undefined) this.#add('A', path)
+    const changed = beside !== undefined && (isDifferent(entry, beside) || hasOtherCapability(entry, beside))
+    if (changed) this.#add('C', path)
+    if (!isDirectory(entry)) return undefined
+    const marked = !folder.merged
+    const inner = {
+      path,
+      // Of a directory that something else replaced, or was made of something else, moby does not tell what was in it.
+      wasDirectory: beside !== undefined && isDirectory({ stat: beside }),
+      hides: folder.hides || (marked && (isRedirected(entry, prefix) || isOpaque(entry, prefix))),
+      merged: folder.merged,
+      xattrWhiteouts: marked && holdsXattrWhiteouts(entry.xattrs, prefix),
+    }
+    return this.#enter(inner, beside === undefined || changed)
+  }
+
+  #enter(folder: Folder, isListed: boolean): Level {
+    const kept = folder.hides && folder.wasDirectory ? new Set<string>() : undefined
+    return { ...folder, isListed, before: this.changes.length, kept }
+  }
+
+  /** Tells what is known of a directory when all in it is. */
+  async #leave({ path, isListed, before, kept }: Level): Promise<void> {
+    if (kept !== undefined) await this.#tellDeleted(path, kept)
+    // moby: a directory with changes in it is listed, so that a commit keeps its metadata.
+    if (!isListed && this.changes.length > before) this.#add('C', path)
+  }
+
+  /** What the parent's directory has and the layer's has not; of the names in both, the walk has told. */
+  async #tellDeleted(path: Buffer, kept: ReadonlySet<string>): Promise<void> {
+    if (this.#parentFd === undefined) return
+    const fd = await openFolder(this.#parentFd, path)
+    try {
+      for (const { name } of await binding.getdents64(fd)) {
+        if (!kept.has(name.toString('latin1'))) this.#add('D', joinBytes(path, name))
+      }
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** A renamed directory: the upper has its name and what was changed since, the view has all of it. */
+  async #compareInView(view: number, level: Level): Promise<void> {
+    const inner = { ...level, hides: true, merged: true, xattrWhiteouts: false }
+    const fd = await openFolder(view, level.path)
+    try {
+      const parent = level.wasDirectory ? this.#parentFd : undefined
+      const besideFd = parent === undefined ? undefined : await openFolder(parent, level.path)
+      try {
+        await this.compare(fd, besideFd, inner)
+      } finally {
+        if (besideFd !== undefined) closeSync(besideFd)
+      }
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  #add(kind: Change['kind'], path: Buffer): void {
+    this.changes.push({ kind, path: Buffer.concat([SLASH, path]) })
   }
 }
 
-async function enter(side: Side, entry: ScannedEntry, path: Buffer, options: ChangesOptions): Promise<Side> {
-  const redirected = !side.merged && isRedirected(entry, options.prefix)
-  if (redirected && options.view !== undefined) {
-    const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
-    return { fd: await binding.openInRoot(options.view, path, flags, 0), hides: true, merged: true }
-  }
-  const hides = side.hides || redirected || isOpaque(entry, options.prefix)
-  return { fd: openBelow(side.fd, entry.name), hides, merged: side.merged }
-}
+const SLASH = Buffer.from('/')
 
-/** Above this many names one readdir of the parent's directory is cheaper than a stat for each. */
-const STATS_WORTH = 32
+/** One call takes a path of PATH_MAX bytes, and a name has 255 at most. */
+const STEP_BYTES = 3800
 
-type Lookup = (name: Buffer) => Promise<Stat | undefined>
-
-/** Finds names in the parent's directory `old`. */
-async function lookupIn(old: number | undefined, count: number): Promise<Lookup> {
-  if (old === undefined) return () => Promise.resolve(undefined)
-  if (count <= STATS_WORTH) return (name) => statBelow(old, name)
-  const entries = await binding.scandirat(old, '.', { xattrs: false })
-  const stats = new Map(entries.map(({ name, stat }) => [name.toString('latin1'), stat]))
-  return (name) => Promise.resolve(stats.get(name.toString('latin1')))
-}
-
-async function statBelow(fd: number, name: Buffer): Promise<Stat | undefined> {
+/** Opens a directory at any depth. Its path was walked before, so no link is on it. */
+async function openFolder(rootFd: number, path: Buffer): Promise<number> {
+  const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
+  if (path.length <= STEP_BYTES) return binding.openInRoot(rootFd, path, flags, 0)
+  const end = path.lastIndexOf(0x2f, STEP_BYTES)
+  const above = await binding.openInRoot(rootFd, path.subarray(0, end), flags, 0)
   try {
-    return await binding.statx(fd, name, AT.AT_SYMLINK_NOFOLLOW)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
+    return await openFolder(above, path.subarray(end + 1))
+  } finally {
+    closeSync(above)
   }
-}
-
-/** The names in the parent's directory that `entries` does not have; of those it has, compare() has told. */
-async function deletedBelow(old: number, path: Buffer, entries: readonly ScannedEntry[]): Promise<Change[]> {
-  const kept = new Set(entries.map(({ name }) => name.toString('latin1')))
-  const were = await binding.scandirat(old, '.', { xattrs: false })
-  return were
-    .filter(({ name }) => !kept.has(name.toString('latin1')))
-    .map(({ name }) => ({ kind: 'D', path: below(path, name) }))
 }
 
 /** moby's statDifferent: of directories neither size nor time is a measure of change. */
-function isDifferent({ stat }: ScannedEntry, old: Stat): boolean {
+function isDifferent({ stat }: WalkEntry, old: Facts): boolean {
   if (stat.mode !== old.mode || stat.uid !== old.uid || stat.gid !== old.gid) return true
   if (stat.rdevMajor !== old.rdevMajor || stat.rdevMinor !== old.rdevMinor) return true
   if ((stat.mode & S.S_IFMT) === S.S_IFDIR) return false
@@ -166,34 +203,17 @@ function isDifferent({ stat }: ScannedEntry, old: Stat): boolean {
 }
 
 /** A time without nanoseconds came through a tar: it equals any in its second. */
-function isSameTime(a: Stat, b: Stat): boolean {
+function isSameTime(a: Facts, b: Facts): boolean {
   return a.mtimeSec === b.mtimeSec && (a.mtimeNsec === b.mtimeNsec || a.mtimeNsec === 0 || b.mtimeNsec === 0)
 }
 
 const CAPABILITY = 'security.capability'
 
 /** Only files that are alike in all else get here, and only regular ones have capabilities. */
-async function hasOtherCapability(
-  entry: ScannedEntry,
-  old: number | undefined,
-  found: Stat,
-): Promise<boolean> {
-  if (old === undefined || (found.mode & S.S_IFMT) !== S.S_IFREG) return false
-  const before = await binding.lgetxattr(pathAt(old, entry.name), CAPABILITY)
-  const after = entry.xattrs.find(({ name }) => name === CAPABILITY)?.value
+function hasOtherCapability({ xattrs, besideXattrs }: WalkEntry, beside: Facts): boolean {
+  if ((beside.mode & S.S_IFMT) !== S.S_IFREG) return false
+  const [before, after] = [besideXattrs, xattrs].map(
+    (all) => all.find(({ name }) => name === CAPABILITY)?.value,
+  )
   return before === undefined || after === undefined ? before !== after : !before.equals(after)
-}
-
-async function marksWhiteouts(fd: number, prefix: MarkPrefix): Promise<boolean> {
-  const value = await binding.fgetxattr(fd, `${prefix}opaque`)
-  return value !== undefined && holdsXattrWhiteouts([{ name: `${prefix}opaque`, value }], prefix)
-}
-
-function openBelow(dirFd: number, name: Buffer): number {
-  return openSync(pathAt(dirFd, name), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
-}
-
-/** Absolute paths: the root's names follow the slash that it is. */
-function below(path: Buffer, name: Buffer): Buffer {
-  return path.length === 1 ? Buffer.concat([path, name]) : joinBytes(path, name)
 }

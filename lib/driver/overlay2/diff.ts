@@ -6,25 +6,20 @@
  * `.wh..wh..opq` in it, the first name of a hard-linked file with its body and the others as links, sockets left out,
  * times in whole seconds, no user names, file type bits in the mode. Unlike moby's, all xattrs are in it.
  */
-import { closeSync, constants, openSync } from 'node:fs'
-import { joinBytes, pathAt, walk } from '../../fs/walk.ts'
-import { binding, type ScannedEntry, type Stat } from '../../native/binding.ts'
-import { S } from '../../native/flags.ts'
+import { closeSync, constants } from 'node:fs'
+import { joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
+import { binding } from '../../native/binding.ts'
 import { OPAQUE_MARK, whiteoutName } from '../../oci/whiteout.ts'
-import type { EntryType } from '../../tar/entry.ts'
 import type { TarMember } from '../../tar/encode.ts'
-import type { TarSource } from '../../tar/writer.ts'
-import { fileBody } from './file-body.ts'
+import type { FileBody, TarPiece } from '../tar-stream.ts'
+import { isPackable, SMALL_BODY, TreePacker } from '../tree-packer.ts'
 import {
   holdsXattrWhiteouts,
   isDirectory,
   isMetacopy,
   isOpaque,
   isRedirected,
-  isRegular,
-  isSocket,
   isWhiteout,
-  layerXattrs,
   type MarkPrefix,
 } from './upper.ts'
 
@@ -35,45 +30,73 @@ export interface DiffOptions {
   readonly signal?: AbortSignal
 }
 
-/** One thing that the layer says of a path. */
-export interface DiffEntry extends ScannedEntry {
+/** One thing that the layer says of a path. Valid until the next ones are asked for. */
+export interface DiffEntry {
+  readonly entry: WalkEntry
   readonly path: Buffer
   /** `opaque`: a directory that hides what lower layers have in it. */
   readonly kind: 'whiteout' | 'opaque' | 'plain'
-  /** The inode, for hard links: the same text for the same file. */
-  readonly inode: string
-  /** Opens a regular file's content; the caller closes. Valid until the next entry is asked for. */
-  open(): number | Promise<number>
+  /** It was read from the merged view and not from the upper directory. */
+  readonly merged: boolean
 }
 
-const OPEN_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-
-/** Walks over what the upper directory `diffFd` says, whatever options it was mounted with. */
+/**
+ * What the upper directory `diffFd` says, whatever options it was mounted with, some thousand entries at a time.
+ * @param bodies see {@link walk}
+ */
 export async function* diffEntries(
   diffFd: number,
   options: DiffOptions,
-): AsyncGenerator<DiffEntry, void, undefined> {
-  const { prefix, view, signal } = options
-  const xattrWhiteouts = new Set<string>()
-  const root = await binding.fgetxattr(diffFd, `${prefix}opaque`)
-  if (root?.toString() === 'x') xattrWhiteouts.add('')
-  const enter = (entry: ScannedEntry): boolean => !isRedirected(entry, prefix)
-  for await (const entry of walk(diffFd, {
-    xattrs: true,
-    enter,
-    ...(signal === undefined ? {} : { signal }),
-  })) {
-    const { path, parentFd, name } = entry
-    if (holdsXattrWhiteouts(entry.xattrs, prefix)) xattrWhiteouts.add(path.toString('latin1'))
-    const whiteout = isWhiteout(entry, prefix, xattrWhiteouts.has(parentOf(path)))
-    const redirected = isRedirected(entry, prefix)
-    const kind = whiteout ? 'whiteout' : redirected || isOpaque(entry, prefix) ? 'opaque' : 'plain'
-    const open =
-      isMetacopy(entry, prefix) && view !== undefined
-        ? () => binding.openInRoot(view, path, OPEN_FILE, 0)
-        : () => openSync(pathAt(parentFd, name), OPEN_FILE)
-    yield { ...entry, kind, inode: entry.stat.ino.toString(), open }
-    if (redirected && view !== undefined) yield* mergedEntries(view, path, signal)
+  bodies?: number,
+): AsyncGenerator<readonly DiffEntry[], void, undefined> {
+  const { view, signal } = options
+  const marks = new Marks(options.prefix)
+  await marks.readRoot(diffFd)
+  const reading = { xattrs: true, ...(bodies !== undefined && { bodies }), ...(signal && { signal }) }
+  for await (const entries of walk(diffFd, reading)) {
+    let found: DiffEntry[] = []
+    for (const entry of entries) {
+      const kind = marks.kindOf(entry)
+      if (kind === undefined) continue
+      found.push({ entry, path: entry.path, kind, merged: false })
+      if (view === undefined || kind !== 'opaque' || !isRedirected(entry, options.prefix)) continue
+      yield found
+      found = []
+      yield* mergedEntries(view, entry.path, reading)
+    }
+    yield found
+  }
+}
+
+/** What the marks of the folders above an entry say of it. */
+class Marks {
+  readonly #prefix: MarkPrefix
+  /** By depth: whether whiteouts in the folder may be files with an attribute. */
+  readonly #xattrWhiteouts: boolean[] = []
+  /** What is deeper is below a renamed folder, which the merged view has in full. */
+  #skipBelow = Infinity
+
+  constructor(prefix: MarkPrefix) {
+    this.#prefix = prefix
+  }
+
+  async readRoot(diffFd: number): Promise<void> {
+    const name = `${this.#prefix}opaque`
+    const value = await binding.fgetxattr(diffFd, name)
+    this.#xattrWhiteouts[0] = value !== undefined && holdsXattrWhiteouts([{ name, value }], this.#prefix)
+  }
+
+  /** Of each entry in the walk's order; undefined for what is not to be told. */
+  kindOf(entry: WalkEntry): DiffEntry['kind'] | undefined {
+    const { depth } = entry
+    if (depth > this.#skipBelow) return undefined
+    this.#skipBelow = Infinity
+    if (isWhiteout(entry, this.#prefix, this.#xattrWhiteouts[depth] === true)) return 'whiteout'
+    if (!isDirectory(entry)) return 'plain'
+    this.#xattrWhiteouts[depth + 1] = holdsXattrWhiteouts(entry.xattrs, this.#prefix)
+    if (!isRedirected(entry, this.#prefix)) return isOpaque(entry, this.#prefix) ? 'opaque' : 'plain'
+    this.#skipBelow = depth
+    return 'opaque'
   }
 }
 
@@ -81,107 +104,109 @@ export async function* diffEntries(
 async function* mergedEntries(
   view: number,
   below: Buffer,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<DiffEntry, void, undefined> {
+  reading: Parameters<typeof walk>[1],
+): AsyncGenerator<readonly DiffEntry[], void, undefined> {
   const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
   const fd = await binding.openInRoot(view, below, flags, 0)
   try {
-    for await (const entry of walk(fd, { xattrs: true, ...(signal === undefined ? {} : { signal }) })) {
-      const { stat, parentFd, name } = entry
-      const inode = `${stat.devMajor.toString()}:${stat.devMinor.toString()}:${stat.ino.toString()}`
-      const open = (): number => openSync(pathAt(parentFd, name), OPEN_FILE)
-      yield { ...entry, path: joinBytes(below, entry.path), kind: 'plain', inode, open }
+    for await (const entries of walk(fd, reading)) {
+      yield Array.from(entries, (entry) => {
+        return { entry, path: joinBytes(below, entry.path), kind: 'plain', merged: true }
+      })
     }
   } finally {
     closeSync(fd)
   }
 }
 
-function parentOf(path: Buffer): string {
-  const slash = path.lastIndexOf('/')
-  return slash < 0 ? '' : path.toString('latin1', 0, slash)
+/** The inode, for hard links: the same text for the same file. */
+export function inodeOf({ entry: { stat }, merged }: Pick<DiffEntry, 'entry' | 'merged'>): string {
+  const ino = stat.ino.toString()
+  return merged ? `${stat.devMajor.toString()}:${stat.devMinor.toString()}:${ino}` : ino
 }
 
-/** The members of the layer's tar. */
-export async function* diffSources(
+/** The layer's tar. */
+export async function* diffPieces(
   diffFd: number,
   options: DiffOptions,
-): AsyncGenerator<TarSource, void, undefined> {
-  const firstNames = new Map<string, Buffer>()
-  for await (const entry of diffEntries(diffFd, options)) {
-    if (entry.kind === 'whiteout') {
-      yield { member: whiteoutMember(entry) }
-      continue
+): AsyncGenerator<TarPiece, void, undefined> {
+  const packer = new TreePacker()
+  for await (const found of diffEntries(diffFd, options, SMALL_BODY)) {
+    for (const one of found) {
+      if (isBareMetadata(one, options)) {
+        yield* packFromView(packer, one, options.view)
+        continue
+      }
+      const body = pack(packer, one)
+      if (body !== undefined) yield* packer.passOn(body)
+      else if (packer.isFull) yield* packer.takeFull()
     }
-    // A socket means nothing without the process that listens, and tar has no type for it.
-    if (isSocket(entry)) continue
-    yield sourceOf(entry, firstNames)
-    if (entry.kind === 'opaque') yield { member: opaqueMember(entry) }
   }
+  packer.end()
+  yield* packer.takeAll()
 }
 
-/** Sources of `entry` as itself, or as a link to the name that its inode had before. */
-export function sourceOf(entry: DiffEntry, firstNames: Map<string, Buffer>): TarSource {
-  const linked = !isDirectory(entry) && entry.stat.nlink > 1
-  const first = linked ? firstNames.get(entry.inode) : undefined
-  if (linked && first === undefined) firstNames.set(entry.inode, entry.path)
-  if (first !== undefined)
-    return { member: { ...memberOf(entry), type: 'hardlink', linkname: first, size: 0 } }
-  const member = memberOf(entry)
-  return member.size === 0 ? { member } : { member, body: () => fileBody(() => entry.open(), member.size) }
-}
-
-const TYPES = new Map<number, EntryType>([
-  [S.S_IFREG, 'file'],
-  [S.S_IFDIR, 'dir'],
-  [S.S_IFLNK, 'symlink'],
-  [S.S_IFCHR, 'char'],
-  [S.S_IFBLK, 'block'],
-  [S.S_IFIFO, 'fifo'],
-])
-
-function memberOf(entry: DiffEntry): TarMember {
-  const { stat, path, target } = entry
-  const type = TYPES.get(stat.mode & S.S_IFMT) ?? 'file'
-  return {
-    name: type === 'dir' ? Buffer.concat([path, Buffer.from('/')]) : path,
-    type,
-    // With the type bits, which Go's archive/tar dropped in 1.9 and moby puts back, so that diffIDs stayed.
-    mode: stat.mode,
-    ...ownerOf(stat),
-    size: isRegular(entry) ? stat.size : 0,
-    mtimeSec: stat.mtimeSec,
-    devMajor: stat.rdevMajor,
-    devMinor: stat.rdevMinor,
-    xattrs: layerXattrs(entry.xattrs),
-    ...(target === undefined ? {} : { linkname: target }),
+function pack(packer: TreePacker, one: DiffEntry, content?: number): FileBody | undefined {
+  const { entry, path, kind } = one
+  if (kind === 'whiteout') {
+    packer.add(whiteoutMember(entry))
+    return undefined
   }
+  if (!isPackable(entry)) return undefined
+  const body = packer.addEntry(entry, path, () => inodeOf(one), content)
+  if (kind === 'opaque') packer.add(opaqueMember(entry))
+  return body
 }
 
-function ownerOf({ uid, gid }: Stat): { uid: number; gid: number } {
-  return { uid, gid }
+interface WithView {
+  readonly view: number
+}
+
+/** Whether the file's data is to be found in the merged view alone. */
+function isBareMetadata(
+  { entry, merged }: DiffEntry,
+  options: DiffOptions,
+): options is DiffOptions & WithView {
+  return options.view !== undefined && !merged && isMetacopy(entry, options.prefix)
+}
+
+async function* packFromView(
+  packer: TreePacker,
+  one: DiffEntry,
+  view: number,
+): AsyncGenerator<TarPiece, void, undefined> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const fd = await binding.openInRoot(view, one.path, flags, 0)
+  try {
+    const body = pack(packer, one, fd)
+    if (body !== undefined) yield* packer.passOn(body)
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** Never a hard link, though the kernel makes the whiteouts of one upper links of one inode. */
-function whiteoutMember({ path, name, stat }: DiffEntry): TarMember {
+function whiteoutMember({ path, name, stat }: WalkEntry): TarMember {
   const parent = path.subarray(0, path.length - name.length)
   return {
     name: Buffer.concat([parent, whiteoutName(name)]),
     type: 'file',
     mode: 0o600,
-    ...ownerOf(stat),
+    uid: stat.uid,
+    gid: stat.gid,
     size: 0,
     mtimeSec: stat.mtimeSec,
   }
 }
 
 /** moby gives it the directory's permissions and owner, and no time. */
-function opaqueMember({ path, stat }: DiffEntry): TarMember {
+function opaqueMember({ path, stat }: WalkEntry): TarMember {
   return {
     name: joinBytes(path, OPAQUE_MARK),
     type: 'file',
     mode: stat.mode & 0o777,
-    ...ownerOf(stat),
+    uid: stat.uid,
+    gid: stat.gid,
     size: 0,
     mtimeSec: 0,
   }

@@ -36,6 +36,7 @@ import type {
   StagedLayer,
 } from '../driver.ts'
 import { describeBacking } from '../backing.ts'
+import { type TarPiece, TarStream } from '../tar-stream.ts'
 import type { Home } from './home.ts'
 import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES, STAGING_DIR, TRASH_DIR } from './layout.ts'
 import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readText } from './links.ts'
@@ -49,7 +50,7 @@ export interface Overlay2Options {
 }
 
 // Not in the methods: in a function with `await using` TypeScript 6.0 leaves the .ts of an import() as it is.
-const importDiff = () => Promise.all([import('./diff.ts'), import('../../tar/writer.ts')])
+const importDiff = () => import('./diff.ts')
 const importChanges = () => import('./changes.ts')
 
 /** Opens the driver on its home, `<root>/overlay2`. Reads and writes nothing yet. */
@@ -165,15 +166,19 @@ export class Overlay2Driver implements Driver {
     return notes.size + (await settleIn(this.#home, folder, parent, notes))
   }
 
-  async *diff(
+  diff(id: string, parent: string | undefined, options: { readonly signal?: AbortSignal } = {}): TarStream {
+    return new TarStream(this.#pieces(id, parent, options), options)
+  }
+
+  async *#pieces(
     id: string,
     parent: string | undefined,
-    options: { readonly signal?: AbortSignal } = {},
-  ): AsyncGenerator<Buffer, void, undefined> {
+    options: { readonly signal?: AbortSignal },
+  ): AsyncGenerator<TarPiece, void, undefined> {
     const folder = await this.#child(id, parent)
-    const [{ diffSources }, { writeTar }] = await importDiff()
+    const { diffPieces } = await importDiff()
     await using upper = await UpperReader.open(this.home, id, folder)
-    yield* writeTar(diffSources(upper.diff.fd, { ...upper.options, ...options }), options)
+    yield* diffPieces(upper.diff.fd, { ...upper.options, ...options })
   }
 
   async *changes(id: string, parent: string | undefined): AsyncGenerator<Change, void, undefined> {

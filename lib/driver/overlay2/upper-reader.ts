@@ -1,9 +1,9 @@
 /** Opens a layer's upper directory for reading, with what it takes to understand its marks. */
 import { constants, openSync } from 'node:fs'
 import { OwnedFd } from '../../native/fd.ts'
-import { walk } from '../../fs/walk.ts'
+import { walk, type WalkEntry } from '../../fs/walk.ts'
 import type { DetachedMount } from '../driver.ts'
-import { type DiffOptions, diffEntries } from './diff.ts'
+import { type DiffEntry, type DiffOptions, diffEntries, inodeOf } from './diff.ts'
 import { readFeatures } from './features.ts'
 import type { LayerFolder } from './layout.ts'
 import { isDirectory } from './upper.ts'
@@ -48,15 +48,28 @@ export class UpperReader implements AsyncDisposable {
 export async function sizeOfDiff({ diff, options }: UpperReader): Promise<number> {
   const seen = new Set<string>()
   let size = 0
-  // Without a view nothing in the upper stands for something elsewhere, and attributes need not be read.
-  const entries =
-    options.view === undefined ? walk(diff.fd, { xattrs: false }) : diffEntries(diff.fd, options)
-  for await (const entry of entries) {
-    if (isDirectory(entry)) continue
-    const inode = 'inode' in entry ? entry.inode : entry.stat.ino.toString()
-    if (entry.stat.nlink > 1 && seen.has(inode)) continue
-    if (entry.stat.nlink > 1) seen.add(inode)
-    size += entry.stat.size
+  for await (const entries of sized(diff.fd, options)) {
+    for (const one of entries) {
+      const { stat } = one.entry
+      if (isDirectory(one.entry)) continue
+      const linked = stat.nlink > 1
+      const inode = linked ? inodeOf(one) : ''
+      if (linked && seen.has(inode)) continue
+      if (linked) seen.add(inode)
+      size += stat.size
+    }
   }
   return size
+}
+
+type Sized = Pick<DiffEntry, 'entry' | 'merged'>
+
+/** Without a view nothing in the upper stands for something elsewhere, and attributes need not be read. */
+async function* sized(diffFd: number, options: DiffOptions): AsyncGenerator<Iterable<Sized>> {
+  if (options.view !== undefined) yield* diffEntries(diffFd, options)
+  else for await (const entries of walk(diffFd, { xattrs: false })) yield unmerged(entries)
+}
+
+function* unmerged(entries: Iterable<WalkEntry>): Generator<Sized> {
+  for (const entry of entries) yield { entry, merged: false }
 }
