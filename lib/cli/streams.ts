@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs'
 import { open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
+import { TarStream } from '../driver/tar-stream.ts'
 import { OverlaidError, hasCode } from '../errors.ts'
 import type { Context } from './verb.ts'
 
@@ -77,7 +78,8 @@ async function destination(file: string): Promise<{ path: string; replace: boole
 
 async function fill(path: string, flags: 'w' | 'wx', chunks: AsyncIterable<Buffer>): Promise<void> {
   await using file = await open(path, flags, 0o600)
-  for await (const chunk of chunks) await file.writeFile(chunk)
+  if (chunks instanceof TarStream) await chunks.writeTo(file.fd)
+  else for await (const chunk of chunks) await file.writeFile(chunk)
   // fsync is for files; pipes and most devices answer EINVAL.
   if (flags === 'wx') await file.sync()
 }
