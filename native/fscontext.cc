@@ -3,6 +3,9 @@
 // does.
 #include <fcntl.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "args.h"
 #include "fsconfig.h"
 #include "job.h"
@@ -13,10 +16,12 @@ namespace overlaid {
 namespace {
 
 // One fsconfig call: a flag (neither value nor path), a string, or a directory that is opened for
-// it.
+// it. Or one for each of several strings with the same key.
 struct Parameter {
   std::string key;
   std::optional<std::string> value;
+  // Each ended by a NUL: an object for each of 128 layers costs JavaScript as much as the kernel.
+  std::optional<std::string> values;
   std::optional<std::string> path;
   bool by_name = false;
 };
@@ -46,9 +51,18 @@ Status SetDirectory(int context, int cwd, const Parameter& parameter) {
   return Fsconfig({context, sys::kFsconfigSetString, parameter.key.c_str(), name.c_str(), 0});
 }
 
-Status Set(int context, int cwd, const Parameter& parameter) {
+Status SetEach(int context, const std::string& key, const std::string& values) {
+  for (size_t at = 0; at < values.size(); at += std::strlen(values.c_str() + at) + 1) {
+    auto set = Fsconfig({context, sys::kFsconfigSetString, key.c_str(), values.c_str() + at, 0});
+    if (!set) return set;
+  }
+  return Done{};
+}
+
+Status Set(int context, const Fd& cwd, const Parameter& parameter) {
+  if (parameter.values) return SetEach(context, parameter.key, *parameter.values);
   if (parameter.path) {
-    auto set = SetDirectory(context, cwd, parameter);
+    auto set = SetDirectory(context, cwd.get(), parameter);
     if (!set && set.error().path == parameter.key) set.error().dest = parameter.path;
     return set;
   }
@@ -58,10 +72,17 @@ Status Set(int context, int cwd, const Parameter& parameter) {
 }
 
 Status SetAll(int context, const Request& request) {
-  auto cwd = OpenDirectory(AT_FDCWD, request.cwd);
-  if (!cwd) return cwd.error();
+  Fd cwd;
+  const bool has_paths =
+      std::any_of(request.parameters.begin(), request.parameters.end(),
+                  [](const auto& parameter) { return parameter.path.has_value(); });
+  if (has_paths) {
+    auto opened = OpenDirectory(AT_FDCWD, request.cwd);
+    if (!opened) return opened.error();
+    cwd = std::move(*opened);
+  }
   for (uint32_t i = 0; i < request.parameters.size(); i++) {
-    if (auto set = Set(context, cwd->get(), request.parameters[i]); !set) {
+    if (auto set = Set(context, cwd, request.parameters[i]); !set) {
       set.error().index = i;
       return set;
     }
@@ -86,6 +107,8 @@ Parameter ReadParameter(Args& args, Napi::Value value) {
   parameter.key = args.PathOf(args.Member(object, "key"), "key");
   const auto text = args.Member(object, "value");
   if (!text.IsUndefined()) parameter.value = args.PathOf(text, "value");
+  const auto texts = args.Member(object, "values");
+  if (!texts.IsUndefined()) parameter.values = args.BytesOf(texts, "values");
   const auto path = args.Member(object, "path");
   if (path.IsUndefined()) return parameter;
   parameter.path = args.PathOf(path, "path");

@@ -1,5 +1,6 @@
 #include "remove_tree.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,13 +72,24 @@ class Remover {
     here_ = std::move(fd);
     levels_.push_back({name, stat.st_dev, stat.st_ino, {}});
     for (auto& entry : *entries) {
-      if (auto removed = RemoveEntry(std::move(entry.name)); !removed) return removed;
+      auto removed = entry.type == DT_DIR ? RemoveFolder(std::move(entry.name))
+                                          : RemoveEntry(std::move(entry.name));
+      if (!removed) return removed;
     }
     return Done{};
   }
 
-  // By trial, not by d_type, which may be unknown: unlink of a directory is EISDIR on Linux (POSIX:
-  // EPERM).
+  // Many are empty. Why one cannot be removed as it is (ENOTEMPTY, EBUSY of a mount point) shows in
+  // going there.
+  Status RemoveFolder(std::string name) {
+    if (unlinkat(here_.get(), name.c_str(), AT_REMOVEDIR) != 0) {
+      levels_.back().folders.push_back(std::move(name));
+    }
+    return Done{};
+  }
+
+  // By trial, since the type may be unknown or another by now: unlink of a directory is EISDIR on
+  // Linux (POSIX: EPERM).
   Status RemoveEntry(std::string name) {
     if (unlinkat(here_.get(), name.c_str(), 0) == 0 || errno == ENOENT) return Done{};
     const int code = errno;

@@ -146,8 +146,12 @@ export interface Driver {
    * @throws ERR_IN_USE while it is mounted
    */
   remove(id: string): Promise<void>
-  /** Deletes what remove() set aside. Returns bytes freed. */
+  /** Deletes what remove() set aside, also in earlier processes, at idle I/O priority. Returns bytes freed. */
   emptyTrash(): Promise<number>
+  /** Begins to delete in the background what remove() set aside in this process, as {@link emptyTrash} does. */
+  emptyTrashSoon(): void
+  /** Waits for what emptyTrashSoon() began. @throws what failed there since this was last called */
+  idle(): Promise<void>
   /** Fills an empty layer made by create(). Returns the size as diffSize would. */
   applyDiff(
     id: string,
@@ -176,7 +180,7 @@ export interface Driver {
   list(): Promise<string[]>
   /** What is broken or left over below the home. `referenced` are the ids that the store knows, with their parents. */
   check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]>
-  /** Unmounts everything this process mounted below the home. */
+  /** Unmounts everything this process mounted below the home, and waits as idle() does. */
   cleanup(): Promise<void>
 }
 

@@ -6,6 +6,7 @@
  * of moby#44909 and podman#5986); without the second it can bring the old name back.
  */
 import { randomBytes } from 'node:crypto'
+import { chmodSync, closeSync, fchmodSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { chmod, mkdir, open, rename, rm, symlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../errors.ts'
@@ -73,14 +74,35 @@ async function removeQuietly(path: string): Promise<void> {
   }
 }
 
+/** As {@link writeNew}, in the calling thread and without a sync: for a few bytes of a folder that is being made. */
+export function writeNewNow(path: string, data: string, mode: number): void {
+  const fd = openSync(path, 'wx', 0o600)
+  try {
+    writeFileSync(fd, data)
+    fchmodSync(fd, mode)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** As {@link mkdirDurable}, in the calling thread and without a sync. @throws EEXIST */
+export function mkdirExactly(path: string, mode: number): void {
+  mkdirSync(path, { mode: 0o700 })
+  chmodSync(path, mode)
+}
+
 /** Makes the names in a folder durable. */
 export async function fsyncDir(path: string, { durability }: DurableOptions): Promise<void> {
-  if (durability === 'none') return
-  const dir = await open(path, 'r')
+  if (durability === 'full') await fsyncPath(path)
+}
+
+/** Makes a file's content, or a folder's names, durable. */
+export async function fsyncPath(path: string): Promise<void> {
+  const file = await open(path, 'r')
   try {
-    await dir.sync()
+    await file.sync()
   } finally {
-    await dir.close()
+    await file.close()
   }
 }
 

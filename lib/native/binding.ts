@@ -127,6 +127,8 @@ export interface MountInfo {
 /** One fsconfig(2) parameter of {@link Binding.fsmountConfigured}. */
 export type FsParameter =
   | { readonly key: string; readonly value?: Bytes }
+  /** A call for each of several strings, each ended by a NUL. */
+  | { readonly key: string; readonly values: Bytes }
   /**
    * The directory `path`, opened O_PATH (links are followed) and given by descriptor (6.13 for overlay), or with
    * `byName` as the string /proc/self/fd/N.
@@ -272,6 +274,12 @@ export interface Binding {
    * ENOENT is success. Any depth.
    */
   removeTree(dirfd: number, path: Bytes): Promise<void>
+  /**
+   * removeTree of each of `names`, names of `dirfd` each ended by a NUL, on a thread of its own at idle I/O priority
+   * (ioprio_set). A folder is locked by flock(2) first and left where another description has it. A failure does not
+   * keep it from the others; the first is told.
+   */
+  removeTreesIdle(dirfd: number, names: Bytes): Promise<void>
   renameat2(oldDirfd: number, old: Bytes, newDirfd: number, path: Bytes, flags: number): Promise<void>
   /** F_OFD_SETLK on the whole file: false where another description holds it. Done at once, off the pool. */
   ofdLock(fd: number, kind: LockKind): Promise<boolean>

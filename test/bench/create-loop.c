@@ -47,7 +47,7 @@ static void write_file(const char *path, const char *text) {
 
 static void make_folder(const char *path, mode_t mode) {
   check(mkdir(path, 0700), path);
-  if (mode != 0700) check(chmod(path, mode), path);
+  check(chmod(path, mode), path);
 }
 
 #define PATH(buffer, ...)                                                                     \

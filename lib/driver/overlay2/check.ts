@@ -138,7 +138,7 @@ async function checkLink({ home, id, names }: LayerCheck, folder: LayerFolder): 
     problems.push(damage('missing-link', folder.link, 'it does not hold the name of the layer in l/', repair))
   }
   const entry = join(home.path, LINK_DIR, name)
-  if ((await findIDOfLink(home.path, name)) !== id) {
+  if (findIDOfLink(home.path, name) !== id) {
     const repair = (): Promise<void> => replaceLink(entry, id)
     problems.push(damage('missing-l-entry', entry, `it does not point to ${linkTarget(id)}`, repair))
   }
@@ -232,7 +232,7 @@ async function danglingLinks(
   const problems: DriverProblem[] = []
   for (const name of await namesIn(join(home.path, LINK_DIR))) {
     if (taken.has(name)) continue
-    const id = isLinkName(name) ? await findIDOfLink(home.path, name) : undefined
+    const id = isLinkName(name) ? findIDOfLink(home.path, name) : undefined
     // A layer that has lost its folder is told of by itself; one that is not the store's and has lost its `link`
     // needs this entry to find its name again.
     if (id !== undefined && !names.has(id) && (referenced.has(id) || layerExists(home.path, id))) continue

@@ -18,7 +18,8 @@
  * them; diff.ts and changes.ts read an upper directory; check.ts finds what is broken or left over. What mounts
  * don't need is imported when it is first asked for.
  */
-import { readdir, unlink } from 'node:fs/promises'
+import { unlinkSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type Durability, fsyncDir, mkdirDurable, mkdirsDurable } from '../../fs/atomic.ts'
@@ -37,11 +38,12 @@ import type {
 } from '../driver.ts'
 import { describeBacking } from '../backing.ts'
 import { type TarPiece, TarStream } from '../tar-stream.ts'
+import { createLayer } from './create.ts'
 import type { Home } from './home.ts'
 import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES, STAGING_DIR, TRASH_DIR } from './layout.ts'
 import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readText } from './links.ts'
 import { Mounts } from './mounts.ts'
-import { emptyTrash, moveToTrash } from './trash.ts'
+import { Trash } from './trash.ts'
 import { sizeOfDiff, UpperReader } from './upper-reader.ts'
 import { detached, openParentView } from './view.ts'
 
@@ -64,12 +66,14 @@ export class Overlay2Driver implements Driver {
   readonly home: string
   readonly #home: Home
   readonly #mounts: Mounts
+  readonly #trash: Trash
   #prepared: Promise<void> | undefined
 
   constructor(home: Home) {
     this.home = home.path
     this.#home = home
     this.#mounts = new Mounts(home)
+    this.#trash = new Trash(home.path)
   }
 
   async verify(): Promise<void> {
@@ -104,8 +108,8 @@ export class Overlay2Driver implements Driver {
   }
 
   async create(id: string, parent: string | undefined): Promise<void> {
-    await using staged = await this.stage()
-    await staged.commit(id, parent)
+    await this.prepare()
+    await createLayer(this.#home, id, parent)
   }
 
   /** The same folder as create() makes: what is written in it, and whether a child is made on it, is the difference. */
@@ -119,11 +123,10 @@ export class Overlay2Driver implements Driver {
 
   async parent(id: string): Promise<string | undefined> {
     const [first] = readLower(existingFolder(this.home, id))
-    return first === undefined ? undefined : await idOfLink(this.home, first)
+    return first === undefined ? undefined : idOfLink(this.home, first)
   }
 
   async get(id: string, options: MountOptions = {}): Promise<string> {
-    existingFolder(this.home, id)
     return await this.#mounts.get(id, options)
   }
 
@@ -132,26 +135,33 @@ export class Overlay2Driver implements Driver {
   }
 
   async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
-    return detached(await this.#mounts.open(id, existingFolder(this.home, id), options))
+    return detached(await this.#mounts.open(id, folderOf(this.home, id), options))
   }
 
   async remove(id: string): Promise<void> {
-    if (!(await this.exists(id))) return
     await this.#mounts.whileUnmounted(id, async (folder) => {
       const link = readText(folder.link)?.trim()
       failpoint('driver.remove.before-rename')
-      await moveToTrash(this.home, folder.dir)
+      if (!this.#trash.add(folder.dir)) return
       await fsyncDir(this.home, this.#home)
       failpoint('driver.remove.before-unlink')
       // After the rename: a crash between leaves a dangling link, which is rubbish; the reverse would be damage.
-      if (link !== undefined && (await findIDOfLink(this.home, link)) === id) {
-        await unlink(join(this.home, LINK_DIR, link))
+      if (link !== undefined && findIDOfLink(this.home, link) === id) {
+        unlinkSync(join(this.home, LINK_DIR, link))
       }
     })
   }
 
   async emptyTrash(): Promise<number> {
-    return await emptyTrash(this.home)
+    return await this.#trash.empty()
+  }
+
+  emptyTrashSoon(): void {
+    this.#trash.start()
+  }
+
+  async idle(): Promise<void> {
+    await this.#trash.idle()
   }
 
   async applyDiff(
@@ -207,7 +217,7 @@ export class Overlay2Driver implements Driver {
 
   async metadata(id: string): Promise<LayerPaths> {
     const folder = existingFolder(this.home, id)
-    const ids = await Promise.all(readLower(folder).map((link) => idOfLink(this.home, link)))
+    const ids = readLower(folder).map((link) => idOfLink(this.home, link))
     return {
       lowerdir: ids.map((lower) => folderOf(this.home, lower).diff),
       upperdir: folder.diff,
@@ -239,11 +249,13 @@ export class Overlay2Driver implements Driver {
 
   async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {
     const { checkHome } = await import('./check.ts')
+    await this.#trash.settled()
     return await checkHome(this.#home, await this.list(), referenced, (id) => this.remove(id))
   }
 
   async cleanup(): Promise<void> {
     await this.#mounts.unmountAll()
+    await this.idle()
   }
 
   /** The folder of a layer whose parent is this one. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */

@@ -10,7 +10,7 @@
 import { writeFileAtomic, type Durability } from '../../fs/atomic.ts'
 import type { MountOptions } from '../driver.ts'
 import { type LayerFolder, MODES } from './layout.ts'
-import { readText } from './links.ts'
+import { readRareText } from './links.ts'
 
 const WORDS = { userxattr: 'userxattr', redirectDir: 'redirect_dir', metacopy: 'metacopy' } as const
 
@@ -20,7 +20,7 @@ export type Features = { readonly [feature in Feature]: boolean }
 
 /** The features that the layer's upper has been mounted with. */
 export function readFeatures(folder: LayerFolder): Features {
-  const words = new Set(readText(folder.features)?.split('\n') ?? [])
+  const words = new Set(readRareText(folder.features)?.split('\n') ?? [])
   return {
     userxattr: words.has(WORDS.userxattr),
     redirectDir: words.has(WORDS.redirectDir),

@@ -5,8 +5,8 @@
  * 40 µs and more, and every mount begins with them.
  */
 import { randomBytes } from 'node:crypto'
-import { lstatSync, readFileSync } from 'node:fs'
-import { readdir, readlink, symlink } from 'node:fs/promises'
+import { lstatSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import {
@@ -53,17 +53,17 @@ export function readLower(folder: LayerFolder): string[] {
 }
 
 /** The id behind a name in l/. @throws ERR_DAMAGED where the entry is missing or points elsewhere */
-export async function idOfLink(home: string, name: string): Promise<string> {
+export function idOfLink(home: string, name: string): string {
   const path = join(home, LINK_DIR, name)
-  const id = await findIDOfLink(home, name)
+  const id = findIDOfLink(home, name)
   if (id !== undefined) return id
   throw damaged(path, `${path} is missing or does not point to a layer`)
 }
 
 /** Like {@link idOfLink}, undefined where the entry is missing or malformed. */
-export async function findIDOfLink(home: string, name: string): Promise<string | undefined> {
+export function findIDOfLink(home: string, name: string): string | undefined {
   try {
-    return idOfLinkTarget(await readlink(join(home, LINK_DIR, name)))
+    return idOfLinkTarget(readlinkSync(join(home, LINK_DIR, name)))
   } catch (error) {
     // EINVAL: something that is not a symlink.
     if (hasCode(error, 'ENOENT', 'EINVAL')) return undefined
@@ -74,20 +74,23 @@ export async function findIDOfLink(home: string, name: string): Promise<string |
 /** The name in l/ that points to `id`, whose own `link` may be lost; the folder may be too. */
 export async function nameInLinks(home: string, id: string): Promise<string | undefined> {
   for (const name of await readdir(join(home, LINK_DIR))) {
-    if (isLinkName(name) && (await findIDOfLink(home, name)) === id) return name
+    if (isLinkName(name) && findIDOfLink(home, name) === id) return name
   }
   return undefined
 }
 
 /** Makes `l/<name>` for `id`. @throws EEXIST where another layer has the name */
-export async function makeLink(home: string, name: string, id: string): Promise<void> {
-  await symlink(linkTarget(id), join(home, LINK_DIR, name))
+export function makeLink(home: string, name: string, id: string): void {
+  symlinkSync(linkTarget(id), join(home, LINK_DIR, name))
+}
+
+/** As {@link readText}, for a file that is missing as a rule: an error costs more than a look. */
+export function readRareText(path: string): string | undefined {
+  return lstatSync(path, { throwIfNoEntry: false }) === undefined ? undefined : readText(path)
 }
 
 /** The file's text, undefined where it does not exist. */
 export function readText(path: string): string | undefined {
-  // An error costs more than a look, and `committed` and `features` are missing as a rule.
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {

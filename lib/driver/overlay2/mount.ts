@@ -33,6 +33,7 @@ import {
   type MountOption,
   optionString,
   overlayOptions,
+  toBytes,
 } from './options.ts'
 import { countLowers } from './shown-options.ts'
 import { hasVolatileMark, noteVolatile, settleVolatile } from './volatile.ts'
@@ -76,7 +77,7 @@ export async function mountOverlay(request: OverlayRequest): Promise<OverlayMoun
   const layers = nameLayers(request)
   const hasUpper = layers.upper !== undefined
   const parameters = overlayOptions(options, hasUpper)
-  const rung = request.via ?? (await bestRung())
+  const rung = request.via ?? fastest(await bestRung(), request.home, layers)
   refuseDepth(layers.lowers.length, rung)
   // Without an upper an overlay is read-only whether asked or not.
   const plan: Plan = { request, layers, options: { ...options, readOnly: !hasUpper }, parameters }
@@ -85,26 +86,34 @@ export async function mountOverlay(request: OverlayRequest): Promise<OverlayMoun
   return mountBy(plan, rung)
 }
 
+/**
+ * A name takes one system call where a descriptor takes three (open, fsconfig, close), and the kernel walks the same
+ * path either way: so names, where all of them fit. native/README.md has the numbers.
+ */
+function fastest(best: Rung, home: string, { lowers, upper, work }: LayerNames): Rung {
+  if (best !== 'fds') return best
+  const above = [upper, work].filter((name) => name !== undefined)
+  const isShort = lowers.every((name) => fits(absolute(home, name)))
+  return isShort && above.every((name) => fits(escapeValue(absolute(home, name)))) ? 'lowerdir+' : best
+}
+
+function fits(value: Bytes): boolean {
+  return Buffer.byteLength(value) <= MAX_VALUE_BYTES
+}
+
 function nameLayers({ lowers, upper, work, options }: OverlayRequest): LayerNames {
-  const below = lowers.map(toBytes)
   if (upper === undefined || options?.readOnly === true) {
-    const all = upper === undefined ? below : [toBytes(upper), ...below]
+    const all = upper === undefined ? lowers : [upper, ...lowers]
     if (all.length > 0) return { lowers: all }
-  } else if (below.length === 0) {
-    return { lowers: [], upper: toBytes(upper) }
+  } else if (lowers.length === 0) {
+    return { lowers, upper }
   } else if (work !== undefined) {
-    return { lowers: below, upper: toBytes(upper), work: toBytes(work) }
+    return { lowers, upper, work }
   }
   throw new OverlaidError(
     'ERR_INVALID_ARGUMENT',
     'an overlay needs a layer, and above a lower a work directory',
   )
-}
-
-function toBytes(name: Bytes): Buffer {
-  return typeof name === 'string'
-    ? Buffer.from(name)
-    : Buffer.from(name.buffer, name.byteOffset, name.byteLength)
 }
 
 function refuseDepth(lowers: number, rung: Rung): void {
@@ -123,7 +132,7 @@ function refuseDepth(lowers: number, rung: Rung): void {
 }
 
 /** Settles what an earlier volatile mount left, and notes that this is one. */
-async function prepareWork(work: Buffer, options: MountOptions): Promise<void> {
+async function prepareWork(work: Bytes, options: MountOptions): Promise<void> {
   if (options.volatile !== true && !hasVolatileMark(work)) return
   // Its name may be of bytes that are no text.
   using fd = new OwnedFd(await binding.openat(AT_FDCWD, work, O_PATH | constants.O_DIRECTORY, 0))
@@ -152,27 +161,43 @@ function byDescriptor({ layers, parameters }: Plan): FsParameter[] {
 }
 
 /** Absolute names where they fit in a value, so that the mount table reads well; else by way of a descriptor. */
-function byName({ request, layers, parameters }: Plan): FsParameter[] {
-  const directory = (key: string, path: Bytes, escape: (name: Uint8Array) => Uint8Array): FsParameter => {
-    const value = escape(absolute(request.home, path))
-    return value.length <= MAX_VALUE_BYTES ? { key, value } : { key, path, byName: true }
+function byName({ request: { home }, layers, parameters }: Plan): FsParameter[] {
+  const directory = (key: string, path: Bytes): FsParameter => {
+    const value = escapeValue(absolute(home, path))
+    return fits(value) ? { key, value } : { key, path, byName: true }
   }
-  const asItIs = (name: Uint8Array): Uint8Array => name
   return [
     ...parameters.map(toParameter),
-    ...layers.lowers.map((lower) => directory('lowerdir+', lower, asItIs)),
-    ...(layers.upper === undefined ? [] : [directory('upperdir', layers.upper, escapeValue)]),
-    ...(layers.work === undefined ? [] : [directory('workdir', layers.work, escapeValue)]),
+    ...lowersByName(home, layers.lowers),
+    ...(layers.upper === undefined ? [] : [directory('upperdir', layers.upper)]),
+    ...(layers.work === undefined ? [] : [directory('workdir', layers.work)]),
   ]
+}
+
+/** What `lowerdir+` takes is not escaped. */
+function lowersByName(home: string, lowers: readonly Bytes[]): FsParameter[] {
+  const values = lowers.map((lower) => absolute(home, lower))
+  if (values.every(fits)) return [{ key: 'lowerdir+', values: joinEnded(values) }]
+  return lowers.map((path, i) => {
+    const value = values[i] ?? path
+    return fits(value) ? { key: 'lowerdir+', value } : { key: 'lowerdir+', path, byName: true }
+  })
+}
+
+/** The names, a NUL after each. */
+function joinEnded(names: readonly Bytes[]): Bytes {
+  const texts = names.filter((name) => typeof name === 'string')
+  if (texts.length === names.length) return texts.map((text) => `${text}\0`).join('')
+  return Buffer.concat(names.flatMap((name) => [toBytes(name), Buffer.of(0)]))
 }
 
 function toParameter([key, value]: MountOption): FsParameter {
   return value === undefined ? { key } : { key, value }
 }
 
-function absolute(home: string, path: Bytes): Buffer {
-  const bytes = toBytes(path)
-  return bytes[0] === 0x2f ? bytes : Buffer.concat([Buffer.from(`${home}/`), bytes])
+function absolute(home: string, path: Bytes): Bytes {
+  if (typeof path === 'string') return path.startsWith('/') ? path : `${home}/${path}`
+  return path[0] === 0x2f ? path : Buffer.concat([Buffer.from(`${home}/`), path])
 }
 
 async function mountByString(plan: Plan): Promise<OverlayMount> {

@@ -1,11 +1,12 @@
 /** The mounts at `<home>/<id>/merged`: made at the first get, counted, undone at the last put. */
+import { lstatSync } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { attachAtHome, mountIDAt, removeMountPoint, unmount } from '../../native/mount.ts'
 import type { MountOptions } from '../driver.ts'
 import { noteFeatures, readFeatures } from './features.ts'
 import type { Home } from './home.ts'
 import { folderOf, type LayerFolder } from './layout.ts'
-import { readLower, readText } from './links.ts'
+import { existingFolder, readLower } from './links.ts'
 import { mountOverlay, type OverlayMount } from './mount.ts'
 import { lowerLinks } from './view.ts'
 
@@ -68,8 +69,10 @@ export class Mounts {
   async open(id: string, folder: LayerFolder, options: MountOptions): Promise<OverlayMount> {
     const { path: home, durability } = this.#home
     const lowers = lowerLinks(readLower(folder))
+    // A layer that has parents is there: one look less.
+    if (lowers.length === 0) existingFolder(home, id)
     const upper = `${id}/diff`
-    const readOnly = options.readOnly === true || readText(folder.committed) !== undefined
+    const readOnly = options.readOnly === true || isCommitted(folder)
     const features = readOnly ? readFeatures(folder) : await noteFeatures(folder, options, durability)
     const layers = lowers.length === 0 ? { lowers, upper } : { lowers, upper, work: `${id}/work` }
     return mountOverlay({ home, ...layers, options: { ...options, ...features, readOnly } })
@@ -100,6 +103,10 @@ export class Mounts {
       if (this.#turns.get(id) === turn) this.#turns.delete(id)
     }
   }
+}
+
+function isCommitted({ committed }: LayerFolder): boolean {
+  return lstatSync(committed, { throwIfNoEntry: false }) !== undefined
 }
 
 async function isMountPoint(path: string): Promise<boolean> {

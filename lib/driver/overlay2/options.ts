@@ -17,6 +17,7 @@
  */
 import { OverlaidError } from '../../errors.ts'
 import { MOUNT_ATTR, MS } from '../../native/flags.ts'
+import type { Bytes } from '../../native/binding.ts'
 import type { MountOptions } from '../driver.ts'
 
 /** OVL_MAX_STACK of fs/overlayfs/params.h: the kernel refuses more, 5.10 with ENOMEM. */
@@ -98,22 +99,29 @@ function attributeBits(options: MountOptions, column: 0 | 1): number {
 }
 
 /** A layer's name for fsconfig's upperdir and workdir, which are un-escaped once. */
-export function escapeValue(name: Uint8Array): Buffer {
+export function escapeValue(name: Bytes): Buffer {
   return escape(name, '\\')
 }
 
+/** A name's bytes, which are not copied. */
+export function toBytes(name: Bytes): Buffer {
+  return typeof name === 'string'
+    ? Buffer.from(name)
+    : Buffer.from(name.buffer, name.byteOffset, name.byteLength)
+}
+
 /** Puts a backslash before each of `special`. */
-function escape(name: Uint8Array, special: string): Buffer {
-  const latin1 = Buffer.from(name).toString('latin1')
+function escape(name: Bytes, special: string): Buffer {
+  const latin1 = toBytes(name).toString('latin1')
   const escaped = latin1.replace(/[\\:,]/g, (char) => (special.includes(char) ? `\\${char}` : char))
   return Buffer.from(escaped, 'latin1')
 }
 
 /** Directories of one overlay, top first, as they are named from the working directory of the call. */
 export interface LayerNames {
-  readonly lowers: readonly Uint8Array[]
-  readonly upper?: Uint8Array
-  readonly work?: Uint8Array
+  readonly lowers: readonly Bytes[]
+  readonly upper?: Bytes
+  readonly work?: Bytes
 }
 
 /**

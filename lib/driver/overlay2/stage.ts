@@ -10,10 +10,10 @@
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
 import { constants, openSync } from 'node:fs'
-import { rename, unlink } from 'node:fs/promises'
+import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { fsyncDir, mkdirDurable, writeFileAtomic, writeNew } from '../../fs/atomic.ts'
+import { fsyncDir, mkdirDurable, writeFileAtomic } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { AT_FDCWD, binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
@@ -23,7 +23,7 @@ import type { ApplyOptions, StagedLayer } from '../driver.ts'
 import { applyLayer } from './apply.ts'
 import type { ApplyNotes } from './apply-notes.ts'
 import { type Home, XATTR_PREFIX } from './home.ts'
-import { folderOf, formatLower, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
+import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import {
   existingFolder,
   layerExists,
@@ -31,9 +31,8 @@ import {
   nameInLinks,
   newLinkName,
   readLink,
-  readLower,
 } from './links.ts'
-import { MAX_LOWERS } from './options.ts'
+import { alreadyThere, lowerOver, markCommitted, renameInto } from './publish.ts'
 import { settleLayer } from './settle.ts'
 import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
 import { deleteTree, moveToTrash } from './trash.ts'
@@ -115,7 +114,7 @@ export class Staged implements StagedLayer {
     // What was built on the old one is built on this.
     await markCommitted(this.layer, this.#home)
     if (!layerExists(home, id)) return this.#publishAs(id, link, target)
-    if (link === undefined) await makeLink(home, readLink(this.layer), id)
+    if (link === undefined) makeLink(home, readLink(this.layer), id)
     await binding.renameat2(AT_FDCWD, this.layer.dir, AT_FDCWD, target.dir, RENAME.RENAME_EXCHANGE)
     await fsyncDir(home, this.#home)
     await moveToTrash(home, this.layer.dir)
@@ -135,7 +134,7 @@ export class Staged implements StagedLayer {
   async #writeMetadata(link: string, parent: LayerFolder | undefined): Promise<void> {
     const { durability } = this.#home
     if (parent !== undefined) {
-      const lower = await lowerOver(parent)
+      const lower = lowerOver(parent)
       failpoint('driver.commit.before-parent-committed')
       await markCommitted(parent, this.#home)
       await mkdirDurable(this.layer.work, { mode: MODES.work, durability: 'none' })
@@ -151,7 +150,7 @@ export class Staged implements StagedLayer {
   async #publish(id: string, link: string, target: LayerFolder): Promise<void> {
     const { path: home } = this.#home
     failpoint('driver.commit.before-l-entry')
-    await makeLink(home, link, id)
+    makeLink(home, link, id)
     await fsyncDir(join(home, LINK_DIR), this.#home)
     failpoint('driver.commit.before-rename')
     try {
@@ -236,40 +235,4 @@ export async function settleIn(
 
 function openDirectory(path: string): OwnedFd {
   return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
-}
-
-/** The `lower` of a child of `parent`. @throws ERR_CHAIN_TOO_DEEP, ERR_LAYER_NOT_FOUND */
-async function lowerOver(parent: LayerFolder): Promise<string> {
-  const lower = [readLink(parent), ...readLower(parent)]
-  if (lower.length <= MAX_LOWERS) return formatLower(lower)
-  throw new OverlaidError(
-    'ERR_CHAIN_TOO_DEEP',
-    `a layer over ${lower.length.toString()} others cannot be mounted: overlayfs stacks ${MAX_LOWERS.toString()}`,
-    { path: parent.dir },
-  )
-}
-
-/** From now on a mount of `parent` by itself is read-only: a child's view must not change. */
-async function markCommitted(parent: LayerFolder, { durability }: Home): Promise<void> {
-  try {
-    // In place: an empty file is whole at once, and no temporary one is left in a folder that others use.
-    await writeNew(parent.committed, '', { mode: MODES.committed, durability })
-    await fsyncDir(parent.dir, { durability })
-  } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
-  }
-}
-
-async function renameInto(from: string, to: string, id: string): Promise<void> {
-  try {
-    await rename(from, to)
-  } catch (error) {
-    // A layer's folder is never empty, so rename refuses to replace one: the kernel decides between two makers.
-    if (hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw alreadyThere(id)
-    throw error
-  }
-}
-
-function alreadyThere(id: string): OverlaidError {
-  return new OverlaidError('ERR_ALREADY_EXISTS', `there is a layer ${id} already`)
 }

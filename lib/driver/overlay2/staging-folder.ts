@@ -16,6 +16,12 @@ import { MODES, STAGING_DIR } from './layout.ts'
 
 const LOCK_FILE = 'lock'
 
+/** What the name of a folder ends with that has no lock: its maker copes with losing it at any step. */
+const UNLOCKED = '.new'
+/** Names no other process gives, and none twice. */
+const PREFIX = randomBytes(16).toString('hex')
+let count = 0
+
 export interface StagingFolder {
   readonly path: string
   /** The lock is held while this is open. */
@@ -30,6 +36,11 @@ export async function makeStagingFolder(home: string): Promise<StagingFolder> {
     const lock = await lockFolder(path)
     if (lock !== undefined) return { path, lock }
   }
+}
+
+/** A place below `staging/` for a folder without a lock: see create.ts. */
+export function newUnlockedPath(home: string): string {
+  return join(home, STAGING_DIR, `${PREFIX}-${String(count++)}${UNLOCKED}`)
 }
 
 /** The paths of the folders below `staging/`, in no order. */
@@ -54,8 +65,12 @@ export async function isAbandoned(path: string): Promise<boolean> {
   }
 }
 
-/** Runs `work` when nobody owns the staging folder `path`, holding its lock meanwhile; whether it did. */
+/**
+ * Runs `work`, which begins by renaming it away, when nobody owns the staging folder `path`, holding its lock
+ * meanwhile; whether it did.
+ */
 export async function withAbandoned(path: string, work: () => Promise<void>): Promise<boolean> {
+  if (path.endsWith(UNLOCKED)) return unlessGone(work)
   const lock = await lockFolder(path)
   if (lock === undefined) return false
   try {
@@ -63,6 +78,17 @@ export async function withAbandoned(path: string, work: () => Promise<void>): Pr
     return true
   } finally {
     lock.close()
+  }
+}
+
+/** The rename decides between us and the maker's own. */
+async function unlessGone(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work()
+    return true
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return false
+    throw error
   }
 }
 

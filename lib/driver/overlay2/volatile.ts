@@ -11,9 +11,10 @@ import { lstatSync } from 'node:fs'
 import { readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { AT_FDCWD, binding } from '../../native/binding.ts'
+import { AT_FDCWD, binding, type Bytes } from '../../native/binding.ts'
 import { bootID } from '../../native/boot-id.ts'
 import { OwnedFd } from '../../native/fd.ts'
+import { toBytes } from './options.ts'
 
 /** Notes in `work` that this boot is about to mount it volatile. */
 export async function noteVolatile(work: string): Promise<void> {
@@ -27,7 +28,7 @@ export async function noteVolatile(work: string): Promise<void> {
  */
 export async function settleVolatile(work: string): Promise<void> {
   const incompat = join(work, 'work', 'incompat')
-  if (!hasVolatileMark(Buffer.from(work))) return
+  if (!hasVolatileMark(work)) return
   const noted = await readNote(work)
   if (noted !== bootID()) {
     throw new OverlaidError(
@@ -52,8 +53,8 @@ function noteOf(work: string): string {
 }
 
 /** Whether the kernel's mark is in the work directory `work`. */
-export function hasVolatileMark(work: Buffer): boolean {
-  const mark = Buffer.concat([work, Buffer.from('/work/incompat/volatile')])
+export function hasVolatileMark(work: Bytes): boolean {
+  const mark = Buffer.concat([toBytes(work), Buffer.from('/work/incompat/volatile')])
   try {
     return lstatSync(mark, { throwIfNoEntry: false }) !== undefined
   } catch (error) {

@@ -1,0 +1,91 @@
+/**
+ * An empty layer: a container's, or one that a caller fills by hand. What a crash after each step leaves:
+ *
+ *     <parent>/committed written                            nothing: the parent just stays read-only
+ *     staging/<x>.new/ made, with diff/, work/, lower, link rubbish: the folder, for whoever finds it
+ *     its files and folders synced (durability full)
+ *     l/<link> made, pointing to where the layer will be    rubbish: a dangling link
+ *     staging/<x>.new → <id>, the home synced               the layer is there, whole
+ *
+ * The folder has no lock, since it is there for less than a lock would take: a collector may set it aside at any step,
+ * by one rename, and then it is made again. All is done in the calling thread, as in links.ts: these are a dozen calls
+ * of some µs that wait for no data, and a turn of the pool for each would cost more than all of them. Syncs wait for
+ * the disk and go to the pool.
+ */
+import { renameSync, rmSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { hasCode } from '../../errors.ts'
+import { fsyncDir, fsyncPath, mkdirExactly, writeNewNow } from '../../fs/atomic.ts'
+import { failpoint } from '../../fs/failpoint.ts'
+import type { Home } from './home.ts'
+import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
+import { existingFolder, layerExists, makeLink, newLinkName } from './links.ts'
+import { alreadyThere, asTaken, lowerOver, markCommitted } from './publish.ts'
+import { newUnlockedPath } from './staging-folder.ts'
+
+/** How often a collector may get in the way: it looks once a run, at what is there then. */
+const ATTEMPTS = 8
+
+/** Makes the empty layer `id`. @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent), ERR_CHAIN_TOO_DEEP */
+export async function createLayer(home: Home, id: string, parent: string | undefined): Promise<void> {
+  if (layerExists(home.path, id)) throw alreadyThere(id)
+  const below = parent === undefined ? undefined : existingFolder(home.path, parent)
+  const lower = below === undefined ? undefined : lowerOver(below)
+  if (below !== undefined) {
+    failpoint('driver.create.before-parent-committed')
+    await markCommitted(below, home)
+  }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await attemptToCreate(home, id, lower)
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT') || attempt === ATTEMPTS) throw error
+    }
+  }
+}
+
+/** @throws ENOENT when a collector took the folder away */
+async function attemptToCreate(home: Home, id: string, lower: string | undefined): Promise<void> {
+  const layer = layerFolder(newUnlockedPath(home.path))
+  const link = newLinkName()
+  try {
+    fill(layer, link, lower)
+    if (home.durability === 'full') await syncFolder(layer, lower !== undefined)
+    await publish(home, layer, link, id)
+  } catch (error) {
+    rmSync(layer.dir, { recursive: true, force: true })
+    throw error
+  }
+  failpoint('driver.create.before-sync')
+  await fsyncDir(home.path, home)
+}
+
+function fill(layer: LayerFolder, link: string, lower: string | undefined): void {
+  mkdirExactly(layer.dir, MODES.layer)
+  mkdirExactly(layer.diff, MODES.diff)
+  if (lower !== undefined) {
+    mkdirExactly(layer.work, MODES.work)
+    writeNewNow(layer.lower, lower, MODES.lower)
+  }
+  failpoint('driver.create.before-link-file')
+  writeNewNow(layer.link, link, MODES.link)
+}
+
+async function syncFolder(layer: LayerFolder, hasLower: boolean): Promise<void> {
+  const paths = [layer.link, layer.diff, ...(hasLower ? [layer.lower, layer.work] : [])]
+  await Promise.all(paths.map(fsyncPath))
+  await fsyncPath(layer.dir)
+}
+
+async function publish(home: Home, layer: LayerFolder, link: string, id: string): Promise<void> {
+  failpoint('driver.create.before-l-entry')
+  makeLink(home.path, link, id)
+  try {
+    await fsyncDir(join(home.path, LINK_DIR), home)
+    failpoint('driver.create.before-rename')
+    renameSync(layer.dir, folderOf(home.path, id).dir)
+  } catch (error) {
+    unlinkSync(join(home.path, LINK_DIR, link))
+    throw asTaken(error, id)
+  }
+}
