@@ -55,6 +55,8 @@ export interface MountOptions {
   readonly noexec?: boolean
   /** SELinux context for the whole mount (`context=`). */
   readonly context?: string
+  /** Gives up waiting for the mounts that others asked for before (lib/native/gate.ts); not the mount itself. */
+  readonly signal?: AbortSignal
 }
 
 export interface ApplyOptions {

@@ -4,6 +4,7 @@ import { hasCode } from '../errors.ts'
 import { AT_FDCWD, binding, type Bytes } from './binding.ts'
 import { OwnedFd } from './fd.ts'
 import { AT, MNT, MOUNT_ATTR__ATIME, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
+import { mountGate } from './gate.ts'
 
 /** Attaches the mount `fd` (from fsmount or open_tree) at `target`, which may not be a link. */
 export async function attach(fd: number, target: Bytes): Promise<void> {
@@ -124,5 +125,6 @@ async function cloneTree(dirfd: number, path: Bytes, flags: number, attributes: 
  * upper stays in use.
  */
 export async function unmount(target: Bytes, options: { readonly detach?: boolean } = {}): Promise<void> {
-  await binding.umount2(target, MNT.UMOUNT_NOFOLLOW | (options.detach === true ? MNT.MNT_DETACH : 0))
+  const flags = MNT.UMOUNT_NOFOLLOW | (options.detach === true ? MNT.MNT_DETACH : 0)
+  await mountGate.run('end', () => binding.umount2(target, flags))
 }

@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { binding } from '../native/binding.ts'
 import { MNT } from '../native/flags.ts'
+import { mountGate } from '../native/gate.ts'
 import { mountIDAt, removeMountPoint, unmountInProcess } from '../native/mount.ts'
 import { removeFile } from './claim.ts'
 import { here, type Hold, type HoldContent, layerOfSubject, memberOf, readHolds } from './hold.ts'
@@ -56,7 +57,7 @@ async function undoMount(content: HoldContent, { force = false }: EndOptions): P
 /** Unmounts the hold's mount; one that is gone is fine. @throws ERR_IN_USE when another one was put over it, EBUSY */
 async function unmountOurs({ mountID }: HoldContent, path: string, force: boolean): Promise<void> {
   const flags = MNT.UMOUNT_NOFOLLOW | (force ? MNT.MNT_DETACH : 0)
-  const found = await binding.unmountIf(path, BigInt(mountID), flags)
+  const found = await mountGate.run('end', () => binding.unmountIf(path, BigInt(mountID), flags))
   if (found !== undefined && String(found) !== mountID) throw covered(path)
 }
 

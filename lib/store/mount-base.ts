@@ -105,7 +105,8 @@ export async function openRoot(
   base: Base | undefined,
   request: MountRequest,
 ): Promise<Detached> {
-  if (base === undefined) return store.driver.open(driverID, mountOptions(request))
+  const waiting = request.signal === undefined ? {} : { signal: request.signal }
+  if (base === undefined) return store.driver.open(driverID, { ...mountOptions(request), ...waiting })
   const attributes = mountAttributes(request)
   return base.fd === undefined ? cloneMount(base.path ?? '', attributes) : cloneMountFd(base.fd, attributes)
 }

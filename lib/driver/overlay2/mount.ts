@@ -18,6 +18,7 @@ import { parseMountInfo } from '../../fs/mountinfo.ts'
 import { AT_FDCWD, binding, type Bytes, type FsParameter, type NewMount } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { MS, O_PATH, ST } from '../../native/flags.ts'
+import { mountGate } from '../../native/gate.ts'
 import { cloneMount, type Detached } from '../../native/mount.ts'
 import { bestRung, type Rung } from '../../native/rung.ts'
 import { OVERLAYFS_MAGIC } from '../../native/statfs.ts'
@@ -145,7 +146,8 @@ async function mountBy(plan: Plan, rung: Rung): Promise<OverlayMount> {
   if (rung === 'mount2') return mountByString(plan)
   const parameters = rung === 'fds' ? byDescriptor(plan) : byName(plan)
   const attributes = mountAttributes(plan.options)
-  const mount = await binding.fsmountConfigured('overlay', plan.request.home, parameters, attributes)
+  const call = () => binding.fsmountConfigured('overlay', plan.request.home, parameters, attributes)
+  const mount = await mountGate.run('begin', call, plan.options.signal)
   return verified(mount, rung, plan, undefined)
 }
 
@@ -204,7 +206,8 @@ async function mountByString(plan: Plan): Promise<OverlayMount> {
   const { request, layers, options, parameters } = plan
   const data = optionString(layers, parameters)
   const flags = mountFlags(options)
-  const mount = await binding.mountDetached(request.home, 'overlay', request.home, 'overlay', flags, data)
+  const call = () => binding.mountDetached(request.home, 'overlay', request.home, 'overlay', flags, data)
+  const mount = await mountGate.run('begin', call, options.signal)
   return verified(mount, 'mount2', plan, mount.mountinfo)
 }
 

@@ -24,14 +24,7 @@ import { applyLayer } from './apply.ts'
 import type { ApplyNotes } from './apply-notes.ts'
 import { type Home, XATTR_PREFIX } from './home.ts'
 import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
-import {
-  existingFolder,
-  layerExists,
-  makeLink,
-  nameInLinks,
-  newLinkName,
-  readLink,
-} from './links.ts'
+import { existingFolder, layerExists, makeLink, nameInLinks, newLinkName, readLink } from './links.ts'
 import { alreadyThere, lowerOver, markCommitted, renameInto } from './publish.ts'
 import { settleLayer } from './settle.ts'
 import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
