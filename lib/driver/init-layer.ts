@@ -5,11 +5,10 @@
  * dockerd 20.10 to 29 make the same names (daemon/initlayer/setup_unix.go): a container whose init layer lacks one
  * of them would not start under dockerd.
  */
-import { closeSync, constants, openSync } from 'node:fs'
-import { hasCode } from '../errors.ts'
+import { constants, lstatSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { pathAt } from '../fs/walk.ts'
-import { binding } from '../native/binding.ts'
-import { fileops } from '../native/file-op.ts'
+import { type FileOp, fileops } from '../native/file-op.ts'
 
 type InitEntry =
   | { readonly path: string; readonly type: 'dir' | 'file' }
@@ -38,69 +37,68 @@ const MODE = 0o755
  * Folders that are there stay as they are.
  */
 export async function setupInitLayer(rootFd: number): Promise<void> {
-  for (const entry of ENTRIES) await makeEntry(rootFd, entry)
+  const plan = new Plan(rootFd)
+  for (const entry of ENTRIES) plan.add(entry)
+  await fileops(rootFd, plan.steps)
 }
 
-async function makeEntry(rootFd: number, entry: InitEntry): Promise<void> {
-  const names = entry.path.split('/')
-  const last = names.pop() ?? ''
-  let fd = openDirectory(rootFd, '.')
-  try {
-    for (const name of names) {
-      await makeDirectory(fd, name)
-      const below = openDirectory(fd, name)
-      closeSync(fd)
-      fd = below
-    }
-    await makeLast(fd, last, entry)
-  } finally {
-    closeSync(fd)
+/** What is to be done, found out first so that it can be done in one call. Nobody else changes the root meanwhile. */
+class Plan {
+  readonly steps: FileOp[] = []
+  readonly #rootFd: number
+  /** Folders on the way that have been seen to, and whether they were there: what is not has nothing in it. */
+  readonly #folders = new Map<string, boolean>()
+  readonly #now = now()
+
+  constructor(rootFd: number) {
+    this.#rootFd = rootFd
   }
-}
 
-async function makeLast(fd: number, name: string, entry: InitEntry): Promise<void> {
-  if (entry.type === 'dir') return makeDirectory(fd, name)
-  // A folder in the place of a file stays, too: moby's unlink fails on it and its stat then finds something.
-  if (!(await clear(fd, name))) return
-  const path = Buffer.from(name)
-  const meta = { uid: 0, gid: 0, ...now() }
-  if ('target' in entry) {
-    const target = Buffer.from(entry.target)
-    await fileops(fd, [{ op: 'symlink', path, target, mode: constants.S_IFLNK | 0o777, ...meta }])
-  } else {
-    await fileops(fd, [{ op: 'file', path, data: [], mode: constants.S_IFREG | MODE, ...meta }])
+  add(entry: InitEntry): void {
+    const parent = dirname(entry.path)
+    const isThere = parent === '.' || this.#folder(parent)
+    if (entry.type === 'dir') this.#makeFolder(entry.path, isThere)
+    // A folder in the place of a file stays, too: moby's unlink fails on it and its stat then finds something.
+    else if (!this.#clear(entry.path, isThere)) this.#makeLast(entry)
+  }
+
+  /** Whether the folder `path`, a name of the root, is there; it will be. */
+  #folder(path: string): boolean {
+    const known = this.#folders.get(path)
+    if (known !== undefined) return known
+    const isThere = this.#makeFolder(path, true)
+    this.#folders.set(path, isThere)
+    return isThere
+  }
+
+  #makeFolder(path: string, parentIsThere: boolean): boolean {
+    const isThere = this.#clear(path, parentIsThere)
+    const meta = { mode: constants.S_IFDIR | MODE, uid: 0, gid: 0, ...this.#now }
+    if (!isThere) this.steps.push({ op: 'dir', path, ...meta })
+    return isThere
+  }
+
+  #makeLast(entry: InitEntry): void {
+    const { path } = entry
+    const meta = { uid: 0, gid: 0, ...this.#now }
+    if ('target' in entry) {
+      this.steps.push({ op: 'symlink', path, target: entry.target, mode: constants.S_IFLNK | 0o777, ...meta })
+    } else {
+      this.steps.push({ op: 'file', path, data: [], mode: constants.S_IFREG | MODE, ...meta })
+    }
+  }
+
+  /** Removes what is at `path` unless that is a folder; whether it is one. The folders above it are no links. */
+  #clear(path: string, parentIsThere: boolean): boolean {
+    if (!parentIsThere) return false
+    const found = lstatSync(pathAt(this.#rootFd, Buffer.from(path)), { throwIfNoEntry: false })
+    if (found?.isDirectory() === true) return true
+    if (found !== undefined) this.steps.push({ op: 'remove', path })
+    return false
   }
 }
 
 function now(): { mtimeSec: number; mtimeNsec: number } {
   const ms = Date.now()
   return { mtimeSec: Math.floor(ms / 1000), mtimeNsec: (ms % 1000) * 1_000_000 }
-}
-
-/** Makes sure that `name` is a folder: one that is there is kept, anything else is replaced. */
-async function makeDirectory(fd: number, name: string): Promise<void> {
-  if (!(await clear(fd, name))) return
-  await fileops(fd, [
-    { op: 'dir', path: Buffer.from(name), mode: constants.S_IFDIR | MODE, uid: 0, gid: 0, ...now() },
-  ])
-}
-
-/** Unlinks `name` unless it is a folder; whether nothing is there now. */
-async function clear(fd: number, name: string): Promise<boolean> {
-  try {
-    await binding.unlinkat(fd, name, 0)
-    return true
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return true
-    // Linux's answer for a folder (POSIX has EPERM, which here means an immutable file: an error).
-    if (hasCode(error, 'EISDIR')) return false
-    throw error
-  }
-}
-
-function openDirectory(fd: number, name: string): number {
-  return openSync(
-    pathAt(fd, Buffer.from(name)),
-    constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW,
-  )
 }

@@ -1,11 +1,12 @@
 /**
  * Containers on disk. A container is there exactly when `layerdb/mounts/<id>` is: moby's record of a writable layer
  * on an image's layers. What that has no place for is in a record of our own, written before; dockerd keeps its own
- * in `containers/<id>`. An entry with neither belongs to someone else: it pins its layer and is left alone.
+ * in `containers/<id>`. An entry with neither belongs to someone else: it pins its layer and is left alone. The files
+ * are of a few bytes and are read in the calling thread, as claims are.
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type Durability, fsyncDir, renameDurable, writeFileAtomic, writeNew } from '../fs/atomic.ts'
@@ -114,7 +115,7 @@ async function writeEntry(
   durability: Durability,
 ): Promise<void> {
   const options = { mode: MODES.openFile, durability }
-  await mkdir(dir, { mode: MODES.openDir })
+  mkdirSync(dir, { mode: MODES.openDir })
   await writeNew(join(dir, 'mount-id'), mount.mountID, options)
   if (mount.initID !== undefined) await writeNew(join(dir, 'init-id'), mount.initID, options)
   if (mount.parent !== undefined) await writeNew(join(dir, 'parent'), mount.parent, options)
@@ -127,11 +128,11 @@ async function writeEntry(
  */
 export async function deleteContainer(paths: StorePaths, id: string, durability: Durability): Promise<void> {
   const gone = join(paths.layerTmp, `write-set-${randomBytes(8).toString('hex')}`)
-  await rename(join(paths.mounts, id), gone)
+  renameSync(join(paths.mounts, id), gone)
   await fsyncDir(paths.mounts, { durability })
   failpoint('container.remove.before-record')
   removeFile(containerFile(paths, id))
-  await rm(gone, { recursive: true, force: true })
+  rmSync(gone, { recursive: true, force: true })
 }
 
 /** Our record of a container; undefined when there is none. @throws ERR_DAMAGED */

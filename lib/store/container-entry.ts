@@ -4,7 +4,13 @@ import { dirname, join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type ContainerConfig, type ImageConfig, parseConfig } from '../oci/config.ts'
 import type { Digest } from '../oci/digest.ts'
-import { isContainerID, type MountRecord, readContainerRecord, readMounts } from './container-db.ts'
+import {
+  findMount,
+  isContainerID,
+  type MountRecord,
+  readContainerRecord,
+  readMounts,
+} from './container-db.ts'
 import type { StoreContext } from './context.ts'
 import { type DockerContainer, dockerContainers } from './docker.ts'
 import { here, readHolds } from './hold.ts'
@@ -62,6 +68,18 @@ async function entryOf(
   }
 }
 
+/** One of ours; a damaged one is warned of by whoever lists all. */
+async function ownWithID(store: StoreContext, id: string): Promise<ContainerEntry | undefined> {
+  const mount = await findMount(store.paths, id)
+  if (mount?.mountID === undefined) return undefined
+  try {
+    return await ownEntry(store, { ...mount, mountID: mount.mountID })
+  } catch (error) {
+    if (hasCode(error, 'ERR_DAMAGED')) return undefined
+    throw error
+  }
+}
+
 async function ownEntry(
   { paths }: StoreContext,
   mount: ContainerEntry['mount'],
@@ -92,6 +110,9 @@ function dockerEntry(
 
 /** By id, name, or the id's first digits, in docker's order. @throws ERR_CONTAINER_NOT_FOUND, ERR_AMBIGUOUS_ID */
 export async function findContainer(store: StoreContext, nameOrID: string): Promise<ContainerEntry> {
+  // A whole id comes before all names: no need to read every container.
+  const own = isContainerID(nameOrID) ? await ownWithID(store, nameOrID) : undefined
+  if (own !== undefined) return own
   const entries = await listContainers(store)
   const exact = entries.find(({ id }) => id === nameOrID) ?? entries.find(({ name }) => name === nameOrID)
   if (exact !== undefined) return exact

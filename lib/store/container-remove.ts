@@ -11,7 +11,8 @@ import { dropHoldsFolder, endHold, reapHolds } from './hold-end.ts'
 import { mergedPath, withSubject } from './mounting.ts'
 
 /**
- * Removes a container of ours, with its changes. A persistent mount of it is undone first.
+ * Removes a container of ours, with its changes. A persistent mount of it is undone first. When this returns the
+ * container is gone for good; its files are deleted in the background, and {@link Store.close} waits for that.
  * @throws ERR_IN_USE while a process holds a mount of it, or the mount is busy; also when dockerd made it
  */
 export async function removeContainer(store: StoreContext, entry: ContainerEntry): Promise<void> {
@@ -35,7 +36,7 @@ export async function removeContainer(store: StoreContext, entry: ContainerEntry
     // Whoever waits for the lock finds no container any more.
     removeFile(join(store.paths.locks, id))
   })
-  await store.driver.emptyTrash()
+  store.driver.emptyTrashSoon()
 }
 
 async function endMounts(store: StoreContext, { id, name, mount }: ContainerEntry): Promise<void> {

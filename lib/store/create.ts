@@ -61,16 +61,19 @@ export async function createContainer(
 /** From now on the image's layers stay, and the folders to be made are nobody's rubbish. */
 async function leaseImage(
   store: StoreContext,
-  { name, image, mountID, initID }: Plan,
+  plan: Plan,
 ): Promise<{ readonly lease: Lease; readonly parent: CacheID | undefined }> {
-  await expectFreeName(store, name)
+  await expectFreeName(store, plan)
+  const { image, mountID, initID } = plan
   const top = topChainID((await readImage(store.paths, image.id)).config)
   const parent = top === undefined ? undefined : (await readLayer(store.paths, top)).cacheID
   const chainIDs = top === undefined ? [] : [top]
   return { lease: await takeLease(store.paths, { chainIDs, driverIDs: [mountID, initID] }), parent }
 }
 
-async function expectFreeName(store: StoreContext, name: string): Promise<void> {
+async function expectFreeName(store: StoreContext, { id, name }: Plan): Promise<void> {
+  // As good as an id: 48 random bits that nobody chose. Asking would be reading every container.
+  if (name === id.slice(0, SHORT_ID_LENGTH)) return
   const taken = (await listContainers(store)).find((container) => container.name === name)
   if (taken === undefined) return
   throw new OverlaidError('ERR_ALREADY_EXISTS', `the name ${name} is container ${taken.id}'s`)
@@ -101,7 +104,7 @@ async function syncHome(home: string): Promise<void> {
 /** The commit point. The caller holds the store lock. */
 async function record(store: StoreContext, plan: Plan): Promise<void> {
   const { id, name, mountID, initID, image, imageName } = plan
-  await expectFreeName(store, name)
+  await expectFreeName(store, plan)
   await readImage(store.paths, image.id)
   const parent = image.chainIDs.at(-1)
   const created = new Date().toISOString()

@@ -1,5 +1,6 @@
 /** imagedb: the configs of images, byte for byte, each under the digest of its bytes; and what moby notes of them. */
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type Durability, fsyncDir, writeFileAtomic } from '../fs/atomic.ts'
@@ -26,15 +27,16 @@ export async function listImageIDs(paths: StorePaths): Promise<Digest[]> {
 /** @throws ERR_IMAGE_NOT_FOUND; ERR_DIGEST_MISMATCH, ERR_BAD_MANIFEST when the config is damaged */
 export async function readImage(paths: StorePaths, id: Digest): Promise<ImageRecord> {
   const path = imageFile(paths, id)
-  const configBytes = await readConfig(path)
+  const configBytes = readConfig(path)
   if (configBytes === undefined) throw new OverlaidError('ERR_IMAGE_NOT_FOUND', `no such image: ${id}`)
   checkDigest(digestOf(configBytes), id, `the image config ${path}`)
   return { id, configBytes, config: parseConfig(configBytes, `the image config ${path}`) }
 }
 
-async function readConfig(path: string): Promise<Buffer | undefined> {
+/** In the calling thread: a config is a few kB, and a read by the pool is four turns of it. */
+function readConfig(path: string): Buffer | undefined {
   try {
-    return await readFile(path)
+    return readFileSync(path)
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined
     throw error
@@ -102,7 +104,7 @@ export async function deleteImage(paths: StorePaths, id: Digest, durability: Dur
 export type ImageNote = 'parent' | 'lastUpdated' | 'builtLocally'
 
 export async function readNote(paths: StorePaths, id: Digest, note: ImageNote): Promise<string | undefined> {
-  const bytes = await readConfig(join(paths.imageMetadata, hexOf(id), note))
+  const bytes = readConfig(join(paths.imageMetadata, hexOf(id), note))
   return bytes?.toString().trim()
 }
 

@@ -26,16 +26,16 @@ export async function findImageID(
   repositories: Repositories,
   text: string,
 ): Promise<FoundID> {
-  const ids = await listImageIDs(paths)
   const whole = imageIDOf(text)
   if (whole !== undefined) {
-    if (ids.includes(whole)) return { id: whole }
+    if ((await listImageIDs(paths)).includes(whole)) return { id: whole }
     throw noImage(text)
   }
   const prefix = idPrefixOf(text)
   const named = nameLookUp(repositories, text, prefix !== undefined)
   if (named !== undefined) return named
-  const matching = prefix === undefined ? [] : ids.filter((id) => hexOf(id).startsWith(prefix))
+  const matching =
+    prefix === undefined ? [] : (await listImageIDs(paths)).filter((id) => hexOf(id).startsWith(prefix))
   if (matching.length > 1) {
     throw new OverlaidError('ERR_AMBIGUOUS_ID', `${text} is the start of several images' ids`, {
       detail: matching,

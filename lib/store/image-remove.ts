@@ -44,7 +44,7 @@ export async function removeImages(
       })
     }
   } finally {
-    if (report.deleted.length > 0) await store.driver.emptyTrash()
+    if (report.deleted.length > 0) store.driver.emptyTrashSoon()
   }
   return report
 }

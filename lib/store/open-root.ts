@@ -101,7 +101,7 @@ export class OpenRoot implements StoreContext {
     return withLock(this.paths.lock, guarded, options.signal)
   }
 
-  /** Undoes the mounts that are still open through this object. Idempotent. */
+  /** Undoes the mounts that are still open through this object, and waits for what is being deleted. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -110,7 +110,8 @@ export class OpenRoot implements StoreContext {
       // One that is busy must not keep the others: all are tried.
       await mount[Symbol.asyncDispose]().catch((error: unknown) => failures.push(error))
     }
-    if (failures.length > 1) throw new AggregateError(failures, 'mounts of this store could not be undone')
+    await this.driver.idle().catch((error: unknown) => failures.push(error))
+    if (failures.length > 1) throw new AggregateError(failures, 'this store could not end all that it began')
     if (failures.length === 1) throw failures[0]
   }
 }

@@ -1,5 +1,5 @@
 /** repositories.json on disk. An unparsable one keeps dockerd from starting, so it is only ever replaced whole. */
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { hasCode } from '../errors.ts'
 import { type Durability, writeFileAtomic } from '../fs/atomic.ts'
 import { failpoint } from '../fs/failpoint.ts'
@@ -12,7 +12,7 @@ import { MODES, type StorePaths } from './paths.ts'
 /** The names of all images; none where there is no file yet. @throws ERR_DAMAGED */
 export async function readReferences(paths: StorePaths): Promise<Repositories> {
   try {
-    return parseRepositories(await readFile(paths.repositories))
+    return parseRepositories(readFileSync(paths.repositories))
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return new Map()
     throw error

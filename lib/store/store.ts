@@ -121,7 +121,11 @@ export class Store implements AsyncDisposable {
     return unmountAnything(this.#open, what, options)
   }
 
-  /** Ends this object: mounts that are still open through it are undone, persistent ones stay. Idempotent. */
+  /**
+   * Ends this object: mounts that are still open through it are undone, persistent ones stay; what was removed is
+   * deleted by then. Without it a removal is as durable, and the next gc deletes what is left. Idempotent.
+   * @throws what failed to be unmounted or deleted
+   */
   async close(): Promise<void> {
     await this.#open.close()
   }
