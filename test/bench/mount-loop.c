@@ -1,8 +1,9 @@
 // The floor for mounting a container: the same system calls on the same folders, with nothing around them.
 //
-//     mount-loop fd|record|path HOME UPPER WORK MERGED COUNT LOWER...
+//     mount-loop fd|name|record|path HOME UPPER WORK MERGED COUNT LOWER...
 //
-// fd:     what the library does on a kernel from 6.13 on: each layer by an open descriptor, then move_mount.
+// fd:     each layer by an open descriptor (6.13), then move_mount.
+// name:   what the library does where the names fit: each layer by its absolute name (6.8), then move_mount.
 // record: the same, with a small locked file that says so, from before the mount is attached until it is gone.
 // path:   mount(2) with one string of names relative to HOME, as moby does.
 //
@@ -62,11 +63,13 @@ static void drop_record(int fd) {
   close(fd);
 }
 
-static void mount_by_fd(const struct job *job) {
+static void config_name(int fs, const char *key, const char *path) { config(fs, kFsconfigSetString, key, path, 0); }
+
+static void mount_by_fsopen(const struct job *job, void (*config_layer)(int, const char *, const char *)) {
   int fs = (int)check(syscall(SYS_fsopen, "overlay", 1), "fsopen");
-  for (int i = 0; i < job->lower_count; i++) config_fd(fs, "lowerdir+", job->lowers[i]);
-  config_fd(fs, "upperdir", job->upper);
-  config_fd(fs, "workdir", job->work);
+  for (int i = 0; i < job->lower_count; i++) config_layer(fs, "lowerdir+", job->lowers[i]);
+  config_layer(fs, "upperdir", job->upper);
+  config_layer(fs, "workdir", job->work);
   config(fs, kFsconfigSetString, "index", "off", 0);
   config(fs, kFsconfigSetString, "redirect_dir", "nofollow", 0);
   config(fs, kFsconfigSetString, "metacopy", "off", 0);
@@ -76,6 +79,10 @@ static void mount_by_fd(const struct job *job) {
   close(mnt);
   close(fs);
 }
+
+static void mount_by_fd(const struct job *job) { mount_by_fsopen(job, config_fd); }
+
+static void mount_by_name(const struct job *job) { mount_by_fsopen(job, config_name); }
 
 static void mount_by_path(const struct job *job) {
   check(mount("overlay", job->merged, "overlay", 0, job->options), "mount");
@@ -97,9 +104,12 @@ static long long now(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 8) errx(2, "usage: mount-loop fd|record|path HOME UPPER WORK MERGED COUNT LOWER...");
+  if (argc < 8) errx(2, "usage: mount-loop fd|name|record|path HOME UPPER WORK MERGED COUNT LOWER...");
   struct job job = {argv[3], argv[4], argv[5], argv + 7, argc - 7, {0}};
   int by_path = strcmp(argv[1], "path") == 0;
+  void (*mount_layers)(const struct job *) = by_path                      ? mount_by_path
+                                             : strcmp(argv[1], "fd") == 0 ? mount_by_fd
+                                                                          : mount_by_name;
   int with_record = strcmp(argv[1], "record") == 0;
   int count = atoi(argv[6]);
   check(chdir(argv[2]), argv[2]);
@@ -109,7 +119,7 @@ int main(int argc, char **argv) {
     // The library makes the folder at each mount and removes it after: `merged` exists only while mounted.
     int record = with_record ? write_record() : -1;
     check(mkdir(job.merged, 0700), "mkdir");
-    (by_path ? mount_by_path : mount_by_fd)(&job);
+    mount_layers(&job);
     check(umount2(job.merged, 0), "umount2");
     check(rmdir(job.merged), "rmdir");
     if (with_record) drop_record(record);

@@ -128,10 +128,11 @@ describe.skipIf(missing('canMount', 'hasBinding'))('rmi', () => {
     const report = await store.images.remove(['nginx:1'])
     expect(report).toEqual({ untagged: ['nginx:1'], deleted: [id, chainIDs[2]] })
     expect(layerFolders(store)).toBe(3)
-    expect(readdirSync(join(store.root, 'overlay2/trash'))).toEqual([])
     await store.images.remove(['python:3'])
     expect(layerFolders(store)).toBe(0)
     expect(readdirSync(join(store.root, 'overlay2/l'))).toEqual([])
+    await store.close()
+    expect(readdirSync(join(store.root, 'overlay2/trash'))).toEqual([])
   })
 
   it('by one of several names takes that name away', async () => {

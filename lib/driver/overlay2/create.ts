@@ -12,7 +12,7 @@
  * of some µs that wait for no data, and a turn of the pool for each would cost more than all of them. Syncs wait for
  * the disk and go to the pool.
  */
-import { renameSync, rmSync, unlinkSync } from 'node:fs'
+import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { fsyncDir, fsyncPath, mkdirExactly, writeNewNow } from '../../fs/atomic.ts'
@@ -23,8 +23,8 @@ import { existingFolder, layerExists, makeLink, newLinkName } from './links.ts'
 import { alreadyThere, asTaken, lowerOver, markCommitted } from './publish.ts'
 import { newUnlockedPath } from './staging-folder.ts'
 
-/** How often a collector may get in the way: it looks once a run, at what is there then. */
-const ATTEMPTS = 8
+/** How often collectors may get in the way: one looks 16 times a run at most, and rarely sees what is there so shortly. */
+const ATTEMPTS = 32
 
 /** Makes the empty layer `id`. @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent), ERR_CHAIN_TOO_DEEP */
 export async function createLayer(home: Home, id: string, parent: string | undefined): Promise<void> {
@@ -85,7 +85,7 @@ async function publish(home: Home, layer: LayerFolder, link: string, id: string)
     failpoint('driver.create.before-rename')
     renameSync(layer.dir, folderOf(home.path, id).dir)
   } catch (error) {
-    unlinkSync(join(home.path, LINK_DIR, link))
+    rmSync(join(home.path, LINK_DIR, link), { force: true })
     throw asTaken(error, id)
   }
 }

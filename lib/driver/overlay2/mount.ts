@@ -6,7 +6,8 @@
  *     mount2           mount(2) with one string of at most 4095 bytes and names relative to the driver's home, on a
  *                      thread of its own in a private mount namespace (native/mount_detached.cc): 128 lowers
  *
- * No rung falls back to the next: which one a kernel has is asked beforehand, and what fails then is an error.
+ * No rung falls back to the next: which one a kernel has is asked beforehand, and what fails then is an error. Where a
+ * kernel has the first, the second is taken whenever the names fit: it is the faster one (native/README.md).
  *
  * After each mount what was asked is compared with what is there. A result of 0 is not enough: when the kernel cannot
  * make its directory in work/ (an upper with an id mapping that lacks the caller, a read-only or immutable work),
