@@ -1,80 +1,92 @@
-/** Mount + unmount of one container, through the library and by a C loop of the same system calls. */
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { json } from '../e2e/support/command.ts'
-import { buildImage, dockerArchive } from '../helpers/image.ts'
-import { loopFileSystem, type LoopFileSystem } from '../helpers/loopfs.ts'
+/** Mount + unmount of one container, through the library and by C loops of the same system calls. */
+import { readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { it } from 'vitest'
 import { GIB } from '../helpers/sizes.ts'
-import { median, report, ROUNDS, type Row } from './report.ts'
+import { NOW } from './support/builds.ts'
+import { chainArchive, filesOf } from './support/chain.ts'
+import { within } from './support/goal.ts'
+import { type Contender, IS_SMOKE, type Name, ours, race, type Sample } from './support/race.ts'
+import type { Metric } from './support/result.ts'
+import { task, textOf } from './support/run.ts'
+import { quantile } from './support/statistics.mjs'
+import { cProgram } from './support/tools.ts'
 
-const MOUNTS_A_ROUND = 800
-/** The first ones find nothing in the caches yet, and JavaScript that is not compiled. */
-const WARM_UP = 300
-const NANOSECONDS = 1000
+/** The first mounts find nothing in the caches yet, and JavaScript that is not compiled. */
+const [WARM_UP, COUNT] = IS_SMOKE ? [20, 50] : [300, 500]
+const NS_PER_US = 1000
 
-let disk: LoopFileSystem
-let loop: string
+const METRICS: readonly Metric[] = [
+  { name: 'median', unit: 'µs', better: 'less' },
+  { name: 'p99', unit: 'µs', better: 'less' },
+]
 
-beforeAll(() => {
-  disk = loopFileSystem('ext4', GIB)
-  loop = join(disk.dir, 'mount-loop')
-  execFileSync('cc', ['-O2', '-o', loop, join(import.meta.dirname, 'mount-loop.c')])
-})
-afterAll(() => disk[Symbol.dispose]())
+function sampleOf(names: readonly string[], each: readonly number[]): Sample {
+  const values = { median: quantile(each, 0.5) / NS_PER_US, p99: quantile(each, 0.99) / NS_PER_US }
+  return { values, output: () => filesOf(names) }
+}
 
-interface Details {
-  readonly lowerdir: string[]
+interface Place {
+  readonly home: string
+  /** The chain's short names, relative to the home. */
+  readonly links: readonly string[]
+  readonly lowerdir: readonly string[]
   readonly upperdir: string
   readonly workdir: string
 }
 
-/** A container on an image of `layers` layers; the init layer makes one more lower. */
-async function container(root: string, layers: number): Promise<Details> {
-  const image = buildImage({
-    names: ['bench:1'],
-    layers: Array.from({ length: layers }, (_, i) => [{ name: `file-${String(i)}`, body: String(i) }]),
+function cLoop(name: Name, how: 'fd' | 'name' | 'record' | 'path', layers: number): Contender {
+  const run = (dir: string): Sample => {
+    const archive = chainArchive(dir, layers - 1)
+    const place = task<Place>(NOW, 'container-of-chain', { root: join(dir, 'root'), archive })
+    const lowers = how === 'path' ? place.links : place.links.map((link) => join(place.home, link))
+    const merged = join(dirname(place.upperdir), 'merged')
+    const folders = [place.home, place.upperdir, place.workdir, merged]
+    const lines = textOf([cProgram('mount-loop'), how, ...folders, String(WARM_UP + COUNT), ...lowers])
+    const names = place.lowerdir.flatMap((lower) => readdirSync(lower))
+    return sampleOf(names, lines.trim().split('\n').map(Number).slice(WARM_UP))
+  }
+  return { name, runs: 'in process', run }
+}
+
+function overlaid(name: Name, level: string, durability: string, layers: number): Contender[] {
+  return ours((build) => ({
+    name,
+    runs: 'in process',
+    run: (dir) => {
+      const place = { root: join(dir, 'root'), archive: chainArchive(dir, layers - 1) }
+      const counts = { warmUp: WARM_UP, count: COUNT }
+      interface Mounts {
+        readonly names: string[]
+        readonly each: number[]
+      }
+      const { names, each } = task<Mounts>(build, 'mount', { ...place, level, durability, ...counts })
+      return sampleOf(names, each)
+    },
+  }))
+}
+
+const FLOOR = 'C, by names, durability none'
+const DRIVER = 'overlaid, driver, durability none'
+
+// The store's init layer is one of the lowers: the image has one layer less.
+it.each([10, 128])('mount + unmount, %i lowers', async (layers) => {
+  await race({
+    id: `mount-${String(layers)}`,
+    title: `Mount and unmount of ${String(layers)} lowers`,
+    about:
+      'One container, again and again. Nothing is written but the mount point and, by the store, its record.',
+    metrics: METRICS,
+    disk: GIB,
+    base: FLOOR,
+    contenders: [
+      cLoop(FLOOR, 'fd', layers),
+      cLoop('C, mount(2) with short names, durability none', 'path', layers),
+      cLoop('C, by names, with a record of it, durability none', 'record', layers),
+      ...overlaid(DRIVER, 'driver', 'none', layers),
+      ...overlaid('overlaid, store, durability none', 'store', 'none', layers),
+      ...overlaid('overlaid, store, durability full', 'store', 'full', layers),
+    ],
+    goals: [within(DRIVER, FLOOR, 1.2)],
   })
-  writeFileSync(`${root}.tar`, dockerArchive([image]))
-  await json(root, 'load', '-i', `${root}.tar`)
-  await json(root, 'create', '--name', 'bench', 'bench:1')
-  return json<Details>(root, 'inspect', 'bench')
-}
-
-/** The median of a run's mounts, in µs. */
-function measure(command: string, args: readonly string[]): number {
-  const lines = execFileSync(command, args, { encoding: 'utf8' }).trim().split('\n')
-  expect(lines).toHaveLength(MOUNTS_A_ROUND)
-  return median(lines.slice(WARM_UP).map(Number)) / NANOSECONDS
-}
-
-it.each([10, 128])('mount + unmount, %i layers', async (layers) => {
-  const root = join(disk.dir, `root-${String(layers)}`)
-  // The init layer is one of the lowers.
-  const { lowerdir, upperdir, workdir } = await container(root, layers - 1)
-  expect(lowerdir).toHaveLength(layers)
-  const home = join(root, 'overlay2')
-  const links = execFileSync('cat', [join(upperdir, '../lower')], { encoding: 'utf8' }).split(':')
-  // The names that the library gives: through l/, as in the mount table.
-  const names = links.map((link) => join(home, link))
-  const count = String(MOUNTS_A_ROUND)
-  const merged = join(upperdir, '../merged')
-  const node = (level: string): number =>
-    measure(process.execPath, [join(import.meta.dirname, 'mount-loop.mjs'), level, root, 'bench', count])
-  const c = (how: string, lowers: readonly string[]): number =>
-    measure(loop, [how, home, upperdir, workdir, merged, count, ...lowers])
-  const contenders: Record<string, () => number> = {
-    'C, by names': () => c('name', names),
-    'C, by descriptors': () => c('fd', names),
-    'C, mount(2) with short names': () => c('path', links),
-    'C, by names, with a record of it': () => c('record', names),
-    'overlaid, driver': () => node('driver'),
-    'overlaid, container.mount()': () => node('store'),
-  }
-  const rows: Row[] = Object.keys(contenders).map((name) => ({ name, values: [] }))
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const { name, values } of rows) (values as number[]).push(contenders[name]?.() ?? NaN)
-  }
-  report(`mount-${String(layers)}`, `mount + unmount, ${String(layers)} layers`, 'µs', rows, 'C, by names')
 })

@@ -39,9 +39,13 @@ function run(command: string, ...args: string[]): string {
   return execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' })
 }
 
-/** Makes and mounts a file system of `kind` with `size` bytes. The caller disposes it. */
-export function loopFileSystem(kind: FileSystemKind, size: number = DEFAULT_SIZE): LoopFileSystem {
-  const top = mkdtempSync(join(tmpdir(), `overlaid-${kind}-`))
+/** Makes and mounts a file system of `kind` with `size` bytes, all of it below `place`. The caller disposes it. */
+export function loopFileSystem(
+  kind: FileSystemKind,
+  size: number = DEFAULT_SIZE,
+  place: string = tmpdir(),
+): LoopFileSystem {
+  const top = mkdtempSync(join(place, `overlaid-${kind}-`))
   const dir = join(top, 'fs')
   const image = join(top, 'image')
   mkdirSync(dir)

@@ -1,0 +1,44 @@
+/**
+ * A task of a benchmark that uses the library in a process that runs already:
+ *
+ *     node <task>.mjs ROOT PARAMETERS
+ *
+ * ROOT is the tree whose build is used, PARAMETERS a JSON object; the result is printed as JSON. Through the package's
+ * public names alone, so that another tree's build can be measured by the same task.
+ */
+import { join } from 'node:path'
+
+/** @typedef {typeof import('../../../lib/index.ts')} Overlaid */
+
+/**
+ * @template P
+ * @param {(overlaid: Overlaid, parameters: P) => Promise<unknown>} work
+ */
+export async function task(work) {
+  const [root = '', parameters = '{}'] = process.argv.slice(2)
+  const overlaid = await import(join(root, 'dist/index.js'))
+  process.stdout.write(JSON.stringify(await work(overlaid, JSON.parse(parameters))))
+}
+
+/**
+ * A task on a store that is open before and closed after it.
+ * @template {{ root: string, durability?: 'none' | 'full' }} P
+ * @param {(store: import('../../../lib/index.ts').Store, parameters: P) => Promise<unknown>} work
+ */
+export async function storeTask(work) {
+  await task(async ({ Store }, /** @type {P} */ parameters) => {
+    const store = await Store.open(parameters.root, { durability: parameters.durability ?? 'none' })
+    try {
+      return await work(store, parameters)
+    } finally {
+      await store.close()
+    }
+  })
+}
+
+/** Milliseconds of a call. @param {() => Promise<unknown>} work @returns {Promise<number>} */
+export async function timed(work) {
+  const start = process.hrtime.bigint()
+  await work()
+  return Number(process.hrtime.bigint() - start) / 1e6
+}
