@@ -1,124 +1,154 @@
 /**
- * One layer from an archive to files: the library in a process that runs already, GNU tar as a process of its own,
- * each on a file system of its own. Ours makes the digests and the tar-split record on the way.
+ * One layer from an archive to files: the library in a process that runs already, tar programs and peers as processes.
+ * Ours makes both digests and the tar-split record on the way, and refuses what would leave the layer's root.
  */
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { packLayer, writeDockerArchive, type Layer } from '../../scripts/docker-archive.mjs'
-import { debianImage } from '../fixtures/images/debian.mjs'
-import { loopFileSystem } from '../helpers/loopfs.ts'
+import { it } from 'vitest'
 import { GIB } from '../helpers/sizes.ts'
-import { dumpTree } from '../helpers/tree.ts'
-import { report, ROUNDS, type Row } from './report.ts'
+import { faster, within } from './support/goal.ts'
+import { type Contender, type Name, race } from './support/race.ts'
+import { command, TIME } from './support/run.ts'
+import {
+  containersStorage,
+  GNU_TAR_OPTIONS,
+  nodePackage,
+  overlaid,
+  program,
+  shell,
+  umoci,
+} from './support/unpackers.ts'
+import {
+  debianBase,
+  gzipped,
+  imageOf,
+  LARGE,
+  largeFile,
+  SMALL_FILES,
+  smallFiles,
+} from './support/workloads.ts'
 
-const MS = 1e6
-const SMALL_FILES = 50_000
-const FOLDERS = 500
+const GNU_TAR = 'GNU tar, durability none'
+const PIPELINE = 'pigz, tee, sha256sum, tar; durability none'
+const SHA256 = 'sha256sum alone, durability none'
+const CREATION = 'plain creation with dd, durability none'
+const NONE = 'overlaid, durability none'
+const SYNCED = 'overlaid, durability none + one syncfs'
+const FULL = 'overlaid, durability full'
 
-let scratch: string
-beforeAll(() => {
-  scratch = mkdtempSync(join(tmpdir(), 'overlaid-bench-apply-'))
+const ABOUT =
+  'Both digests and the tar-split record are part of our time; the tree that each has made is compared. ' +
+  'umoci reads gzip, always.'
+const DISK = 5 * GIB
+
+function allOurs(image: string): Contender[] {
+  return [
+    ...overlaid(NONE, image, { durability: 'none' }),
+    ...overlaid(SYNCED, image, { durability: 'none', syncfs: true }),
+    ...overlaid(FULL, image, { durability: 'full' }),
+  ]
+}
+
+function tarPrograms(tar: string): Contender[] {
+  const gnu = ['tar', '-xpf', tar, ...GNU_TAR_OPTIONS]
+  return [
+    program(GNU_TAR, gnu),
+    shell('GNU tar, durability none + one syncfs', `${gnu.join(' ')} -C $FILES && sync -f $FILES`),
+    program('bsdtar, durability none', ['bsdtar', '-xpf', tar, '--numeric-owner'], ['bsdtar']),
+  ]
+}
+
+/** It keeps neither xattrs nor devices: a contender where there are none. */
+function tarStream(tar: string): Contender {
+  return nodePackage('npm tar-stream and fs, durability none', 'tar-stream', tar)
+}
+
+/** A command that makes nothing to compare: a floor. */
+function floor(name: Name, argv: (dir: string) => readonly string[]): Contender {
+  return { name, runs: 'process', run: (dir) => ({ values: { time: command(argv(dir)).time } }) }
+}
+
+it('apply of a Debian base system', async () => {
+  const tar = await debianBase()
+  const image = await imageOf(tar)
+  await race({
+    id: 'apply-debian',
+    title: 'Apply of a Debian base system: 6,700 entries, 170 MB',
+    about: ABOUT,
+    metrics: [TIME],
+    disk: DISK,
+    base: GNU_TAR,
+    contenders: [
+      ...tarPrograms(tar),
+      ...allOurs(image),
+      containersStorage('containers-storage import-layer, durability none', tar),
+      umoci('umoci unpack, durability none', image),
+    ],
+    goals: [faster(NONE, GNU_TAR, 1.5), within(FULL, SYNCED, 1.3)],
+  })
 })
-afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-/** The base layer of the Debian image: 6,700 entries. */
-async function debianBase(): Promise<string> {
-  const tar = join(scratch, 'base.tar')
-  const image = await debianImage()
-  const [name = ''] = execFileSync('tar', ['-tf', image], { encoding: 'utf8' })
-    .split('\n')
-    .filter((path) => path.endsWith('.tar'))
-  execFileSync('sh', ['-c', 'tar -xOf "$0" "$1" > "$2"', image, name, tar])
-  return tar
-}
+it('apply of a Debian base system, gzip', async () => {
+  const tar = await gzipped(await debianBase())
+  const image = await imageOf(tar)
+  const unpack = `tar -xpf - ${GNU_TAR_OPTIONS.join(' ')} -C $FILES`
+  const pipeline = `sha256sum ${tar} & pigz -dc ${tar} | tee >(sha256sum) | ${unpack} && wait`
+  await race({
+    id: 'apply-debian-gzip',
+    title: 'Apply of a Debian base system, gzip',
+    about: ABOUT,
+    metrics: [TIME],
+    disk: DISK,
+    base: PIPELINE,
+    contenders: [
+      shell(PIPELINE, pipeline, ['pigz']),
+      shell('pigz, tar, without digests; durability none', `pigz -dc ${tar} | ${unpack}`, ['pigz']),
+      program(
+        'bsdtar, without digests, durability none',
+        ['bsdtar', '-xpf', tar, '--numeric-owner'],
+        ['bsdtar'],
+      ),
+      ...allOurs(image),
+      containersStorage('containers-storage import-layer, durability none', tar),
+      umoci('umoci unpack, durability none', image),
+    ],
+    goals: [faster(NONE, PIPELINE, 2.5), within(FULL, SYNCED, 1.3)],
+  })
+})
 
-async function smallFiles(): Promise<string> {
-  const dir = join(scratch, 'small')
-  for (let folder = 0; folder < FOLDERS; folder++) {
-    const path = join(dir, `folder-${String(folder)}`)
-    mkdirSync(path, { recursive: true })
-    for (let i = 0; i < SMALL_FILES / FOLDERS; i++) writeFileSync(join(path, `file-${String(i)}`), String(i))
-  }
-  return packed('small', dir)
-}
+it('apply of many small files', async () => {
+  const tar = await smallFiles()
+  const image = await imageOf(tar)
+  await race({
+    id: 'apply-small',
+    title: `Apply of ${SMALL_FILES.toLocaleString('en')} small files`,
+    about: ABOUT,
+    metrics: [TIME],
+    disk: DISK,
+    base: GNU_TAR,
+    contenders: [...tarPrograms(tar), ...allOurs(image), tarStream(tar)],
+    goals: [faster(NONE, GNU_TAR, 1.5), within(FULL, SYNCED, 1.3)],
+  })
+})
 
-async function largeFile(): Promise<string> {
-  const dir = join(scratch, 'large')
-  mkdirSync(dir)
-  execFileSync('sh', ['-c', 'head -c "$0" /dev/urandom > "$1"', String(GIB), join(dir, 'file')])
-  return packed('large', dir)
-}
-
-async function packed(name: string, dir: string): Promise<string> {
-  const tar = join(scratch, `${name}.tar`)
-  await packLayer(name, dir, tar)
-  rmSync(dir, { recursive: true })
-  return tar
-}
-
-async function archiveOf(tar: string): Promise<string> {
-  const file = join(scratch, 'image.tar')
-  const sum = execFileSync('sha256sum', [tar], { encoding: 'utf8' }).slice(0, 64)
-  const layer: Layer = { tar, diffID: sum, name: 'bench' }
-  writeDockerArchive(file, 'bench:1', [layer])
-  return file
-}
-
-/** Runs in `dir` on a fresh file system; gives the milliseconds and where the files are. */
-type Contender = (dir: string) => { taken: number; files: string }
-
-function gnuTar(tar: string): Contender {
-  return (dir) => {
-    const files = join(dir, 'files')
-    mkdirSync(files)
-    const start = process.hrtime.bigint()
-    execFileSync('tar', ['-xpf', tar, '--xattrs', '--xattrs-include=*', '--numeric-owner', '-C', files])
-    return { taken: Number(process.hrtime.bigint() - start) / MS, files }
-  }
-}
-
-function overlaid(archive: string, durability: string): Contender {
-  return (dir) => {
-    const script = join(import.meta.dirname, 'apply-once.mjs')
-    const root = join(dir, 'root')
-    const out = execFileSync(process.execPath, [script, root, archive, durability], { encoding: 'utf8' })
-    const home = join(root, 'overlay2')
-    const [id = ''] = readdirSync(home).filter((name) => name.length === 64)
-    return { taken: Number(out) / MS, files: join(home, id, 'diff') }
-  }
-}
-
-it.each([
-  ['a Debian base system', 'apply-debian', debianBase],
-  ['50,000 small files', 'apply-small', smallFiles],
-  ['one file of 1 GiB', 'apply-large', largeFile],
-] as const)('apply %s', async (title, id, makeTar) => {
-  const tar = await makeTar()
-  const archive = await archiveOf(tar)
-  const contenders = {
-    'GNU tar': gnuTar(tar),
-    'overlaid, durability none': overlaid(archive, 'none'),
-    'overlaid, durability full': overlaid(archive, 'full'),
-  }
-  const rows: Row[] = Object.keys(contenders).map((name) => ({ name, values: [] }))
-  let reference: string[] | undefined
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const { name, values } of rows) {
-      // ext4 re-uses inodes slowly for a minute after a deletion: a fresh file system for each run.
-      using disk = loopFileSystem('ext4', 4 * GIB)
-      const { taken, files } = contenders[name as keyof typeof contenders](disk.dir)
-      ;(values as number[]).push(taken)
-      if (round > 0) continue
-      // What is fast and wrong is no contender.
-      const tree = await dumpTree(files)
-      reference ??= tree
-      expect(tree).toEqual(reference)
-    }
-  }
-  rmSync(tar)
-  rmSync(archive)
-  report(id, `apply of ${title}`, 'ms', rows, 'GNU tar')
+it('apply of one large file', async () => {
+  const tar = await largeFile()
+  const image = await imageOf(tar)
+  await race({
+    id: 'apply-large',
+    title: `Apply of one file of ${LARGE}`,
+    about: ABOUT,
+    metrics: [TIME],
+    disk: DISK,
+    base: GNU_TAR,
+    contenders: [
+      ...tarPrograms(tar),
+      floor(SHA256, () => ['sha256sum', tar]),
+      floor(CREATION, (dir) => ['dd', `if=${tar}`, `of=${join(dir, 'file')}`, 'bs=1M', 'status=none']),
+      ...allOurs(image),
+      tarStream(tar),
+      // Not where there are folders, whose times it loses.
+      nodePackage('npm tar, durability none', 'npm-tar', tar),
+    ],
+    goals: [within(NONE, [SHA256, CREATION], 1.15), faster(NONE, GNU_TAR, 1), within(FULL, SYNCED, 1.3)],
+  })
 })

@@ -1,7 +1,9 @@
 /** Where benchmarks work: memory where there is enough, so that the kernel and the CPU are measured, not a disk. */
+import { execFileSync } from 'node:child_process'
 import { existsSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { loopFileSystem, type LoopFileSystem } from '../../helpers/loopfs.ts'
+import { mountsBelow } from '../../helpers/mounts.ts'
 
 const SHARED_MEMORY = '/dev/shm'
 const TMPFS_MAGIC = 0x01021994
@@ -28,4 +30,9 @@ export function isInMemory(): boolean {
  */
 export function benchDisk(size: number): LoopFileSystem {
   return loopFileSystem('ext4', size, PLACE)
+}
+
+/** Undoes the mounts that a contender leaves below `dir`: containers/storage binds its folder to itself. */
+export function unmountBelow(dir: string): void {
+  for (const path of mountsBelow(dir).reverse()) execFileSync('umount', [path])
 }

@@ -5,8 +5,9 @@ import { median } from './statistics.mjs'
 /** @typedef {import('./result.ts').Row} Row */
 /** @typedef {import('./result.ts').Metric} Metric */
 
-/** @param {number} value */
-const short = (value) => value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)
+/** Three digits or so; a dash where nothing was measured. @param {number} value */
+const short = (value) =>
+  Number.isFinite(value) ? value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2) : '–'
 
 /** @param {Row} row @param {Metric} metric */
 const valuesOf = (row, metric) => row.values[metric.name] ?? []

@@ -15,10 +15,8 @@ const NS_PER_MS = 1e6
 /** Of output that is read as text. */
 const MAX_OUTPUT = 1 << 28
 
-export interface Taken {
-  readonly time: number
-  readonly 'peak memory': number
-}
+// Not an interface: it is a sample's values as it is, which have an index signature.
+export type Taken = { readonly time: number; readonly 'peak memory': number }
 
 interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>
