@@ -1,13 +1,12 @@
 /** The list of what a container changed: from its upper directory, and by walking its tree and its image's. */
-import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { it } from 'vitest'
 import { GIB } from '../helpers/sizes.ts'
 import { type Build, NOW } from './support/builds.ts'
+import { unmountBelow } from './support/disk.ts'
 import { faster } from './support/goal.ts'
 import { type Contender, IS_SMOKE, type Name, ours, race, type Sample } from './support/race.ts'
-import type { Metric } from './support/result.ts'
-import { task, textOf } from './support/run.ts'
+import { task, textOf, TIME } from './support/run.ts'
 import { median } from './support/statistics.mjs'
 import { cProgram } from './support/tools.ts'
 import { imageOf, smallFiles } from './support/workloads.ts'
@@ -16,7 +15,6 @@ const FILES = IS_SMOKE ? 5000 : 57_000
 const FILES_PER_FOLDER = 100
 const CHANGES = 100
 const NS_PER_MS = 1e6
-const TIME: Metric = { name: 'time', unit: 'ms', better: 'less' }
 
 const WALK = 'C, walking both trees, durability none'
 const CHANGE_LIST = 'overlaid, changes, durability none'
@@ -33,15 +31,14 @@ interface Changed {
   readonly image: string
 }
 
-async function changed(build: Build, dir: string, makeUse: (made: Changed) => Sample): Promise<Sample> {
+async function changed(build: Build, dir: string, use: (made: Changed) => Sample): Promise<Sample> {
   const root = join(dir, 'root')
   const archive = await imageOf(await smallFiles(FILES))
   const parameters = { root, archive, folders: FILES / FILES_PER_FOLDER, count: CHANGES }
-  const { merged, image } = task<Omit<Changed, 'root'>>(build, 'change', parameters)
   try {
-    return makeUse({ root, merged, image })
+    return use({ root, ...task<Omit<Changed, 'root'>>(build, 'change', parameters) })
   } finally {
-    execFileSync('umount', [merged])
+    unmountBelow(root)
   }
 }
 
@@ -73,7 +70,7 @@ it('the list of changes', async () => {
   await race({
     id: 'changes',
     title: `${String(CHANGES)} changes over an image of ${FILES.toLocaleString('en')} files`,
-    about: 'Written, new and deleted files, each in a folder of its own, while mounted. Compared: the lists.',
+    about: 'Files written, new and deleted, spread over the folders, while mounted. Compared: the lists.',
     metrics: [TIME],
     disk: 2 * GIB,
     base: WALK,

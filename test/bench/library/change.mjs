@@ -7,10 +7,13 @@ import { join } from 'node:path'
 import { storeTask } from './task.mjs'
 
 const CHANGES = [
-  /** @param {string} folder */ (folder) => appendFileSync(join(folder, 'file-1'), 'changed'),
-  /** @param {string} folder */ (folder) => writeFileSync(join(folder, 'new'), 'new'),
-  /** @param {string} folder */ (folder) => rmSync(join(folder, 'file-2')),
+  /** @param {string} file */ (file) => appendFileSync(file, 'changed'),
+  /** @param {string} file */ (file) => writeFileSync(`${file}-new`, 'new'),
+  /** @param {string} file */ (file) => rmSync(file),
 ]
+const FILES_PER_FOLDER = 100
+/** From one change's folder to the next one's. */
+const STRIDE = 5
 
 /** @typedef {{ root: string, archive: string, folders: number, count: number }} Parameters */
 
@@ -19,8 +22,8 @@ await storeTask(async (store, /** @type {Parameters} */ { archive, folders, coun
   const container = await store.containers.create(image, { name: 'bench' })
   const { path: merged = '' } = await container.mount({ persist: true })
   for (let i = 0; i < count; i++) {
-    // Far from each other, and each kind of change in a folder of its own.
-    CHANGES[i % CHANGES.length]?.(join(merged, `folder-${String((i * 5) % folders)}`))
+    const folder = join(merged, `folder-${String((i * STRIDE) % folders)}`)
+    CHANGES[i % CHANGES.length]?.(join(folder, `file-${String(i % FILES_PER_FOLDER)}`))
   }
   const { lowerdir } = await container.paths()
   return { merged, image: lowerdir.at(-1) }
