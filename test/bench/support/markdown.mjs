@@ -87,7 +87,7 @@ export function comparisonTable({ metrics, rows }) {
  * @returns {string}
  */
 export function notes({ goals, absent, rounds }) {
-  const outcomes = goals
+  const outcomes = (rounds === 1 ? [] : goals)
     .filter(({ measured }) => measured !== undefined)
     .map(
       ({ says, measured = '', reached }) =>
