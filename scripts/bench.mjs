@@ -41,8 +41,9 @@ function chosenFiles() {
 /** @param {Record<string, string>} env @returns {number} the exit status */
 function runBenchmarks(env) {
   const rounds = options.rounds === undefined ? {} : { BENCH_ROUNDS: options.rounds }
-  const argv = ['vitest', 'run', '--project', 'bench', '--no-file-parallelism', '--disable-console-intercept']
-  const { status } = spawnSync('npx', [...argv, ...chosenFiles()], {
+  // Files first: one after an option without a value would be taken for its value.
+  const vitest = ['vitest', 'run', ...chosenFiles(), '--project', 'bench']
+  const { status } = spawnSync('npx', [...vitest, '--no-file-parallelism', '--disable-console-intercept'], {
     cwd: ROOT,
     stdio: 'inherit',
     env: { ...process.env, ...rounds, ...env },
