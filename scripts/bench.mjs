@@ -57,6 +57,8 @@ function runBenchmarks(env) {
  * @param {(tree: string) => number} use
  */
 function withTree(ref, use) {
+  // Ctrl-C ends vitest or the build; this process has to take the tree away after them.
+  process.on('SIGINT', () => {})
   const commit = git('rev-parse', '--verify', `${ref}^{commit}`)
   const tree = mkdtempSync(join(tmpdir(), 'overlaid-compare-'))
   try {

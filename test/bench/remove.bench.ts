@@ -53,6 +53,12 @@ function docker(archive: string): Contender {
   }
 }
 
+/** What is left of the library's, in the trash too. */
+function leftOf(root: string): string[] {
+  const home = join(root, 'overlay2')
+  return [...leftIn(home), ...readdirSync(join(home, 'trash'))]
+}
+
 function overlaid(name: Name, archive: string, durability: string): Contender[] {
   return ours((build) => ({
     name,
@@ -61,11 +67,19 @@ function overlaid(name: Name, archive: string, durability: string): Contender[] 
       const root = join(dir, 'root')
       task(build, 'load', { root, archive, durability, syncfs: true })
       const { waits, gone } = task<{ waits: number; gone: number }>(build, 'remove', { root, durability })
-      const values = { 'the caller waits': waits, 'until it is gone': gone }
-      return {
-        values,
-        output: () => [...leftIn(join(root, 'overlay2')), ...readdirSync(join(root, 'overlay2/trash'))],
-      }
+      return { values: { 'the caller waits': waits, 'until it is gone': gone }, output: () => leftOf(root) }
+    },
+  }))
+}
+
+function gc(name: Name, tar: string): Contender[] {
+  return ours((build) => ({
+    name,
+    runs: 'in process',
+    run: (dir) => {
+      const root = join(dir, 'root')
+      const time = task<number>(build, 'gc', { root, tar })
+      return { values: { 'the caller waits': time, 'until it is gone': time }, output: () => leftOf(root) }
     },
   }))
 }
@@ -84,6 +98,7 @@ it('removal of an image', async () => {
       rm(tar),
       ...overlaid('overlaid, images.remove, durability none', archive, 'none'),
       ...overlaid('overlaid, images.remove, durability full', archive, 'full'),
+      ...gc('overlaid, gc of a layer that nothing names, durability none', tar),
       docker(archive),
     ],
   })
