@@ -57,6 +57,8 @@ How to read it:
 - "durability" says what was synced when the clock stopped: _none_, nothing, as tar leaves it; _full_, all of it, our
   default; _its own_, what that daemon chose, which is its records and seldom its files.
 - A contender whose tool is missing is named below its table.
+- Archives to measure with are made once, without our code, and kept below \`~/.cache/overlaid\` (3 GB); file systems are in
+  memory where /dev/shm has 12 GiB, or in \`BENCH_DIR\`.
 
 To add a benchmark write \`test/bench/<name>.bench.ts\`: a \`race()\` of contenders, each a function that works in an empty
 folder and returns numbers and what is to be compared. What uses the library in process is a task in \`test/bench/library\`,

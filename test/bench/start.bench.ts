@@ -10,7 +10,7 @@ import { command, PEAK, type Taken, TIME } from './support/run.ts'
 import { median } from './support/statistics.mjs'
 
 /** A start is short: each turn is the median of some. */
-const STARTS = IS_SMOKE ? 2 : 15
+const STARTS = IS_SMOKE ? 2 : 7
 const LAYERS = 5
 
 const NODE = 'node -e 0, durability none'

@@ -30,7 +30,8 @@ function medianOf(rows: readonly Row[], contender: string, metric?: string): num
 
 /** `contender` takes at most `1/factor` of the time of `than`. */
 export function faster(contender: string, than: string, factor: number): Goal {
-  const says = `${contender}: at least ${String(factor)} times as fast as ${than}`
+  const how = factor === 1 ? 'no slower than' : `at least ${String(factor)} times as fast as`
+  const says = `${contender}: ${how} ${than}`
   return goal(says, (at) => at(than) / at(contender), { atLeast: factor, unit: '×' })
 }
 

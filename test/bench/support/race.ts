@@ -14,9 +14,15 @@ import type { Metric, Result, Row, Runs } from './result.ts'
 import { missingTool, type Tool } from './tools.ts'
 
 /** Rounds of each contender. One is a smoke test. */
-export const ROUNDS: number = Number(process.env['BENCH_ROUNDS'] ?? 5)
+export const ROUNDS: number = roundsOf(process.env['BENCH_ROUNDS'] ?? '5')
 /** A smoke test's workloads that repeat something repeat it less often. */
 export const IS_SMOKE: boolean = ROUNDS === 1
+
+function roundsOf(text: string): number {
+  const rounds = Number(text)
+  if (Number.isInteger(rounds) && rounds > 0) return rounds
+  throw new RangeError(`BENCH_ROUNDS is ${text}: a number of rounds, 1 or more`)
+}
 
 /** What was durable when the clock stopped is said of every contender. */
 export type Name = `${string}durability ${string}`

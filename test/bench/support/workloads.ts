@@ -22,7 +22,10 @@ export const LARGE: string = IS_SMOKE ? `${String(Math.round(LARGE_SIZE / MIB))}
 
 export const IMAGE_NAME = 'workload:bench'
 
-/** A file of the cache, made when it is not there; and read once, so that it is in memory from then on. */
+/**
+ * A file of the cache, made when it is not there, so that what is made otherwise needs another name; and read once, so
+ * that it is in memory from then on.
+ */
 async function cached(name: string, make: (path: string) => void | Promise<void>): Promise<string> {
   const path = join(FOLDER, name)
   if (!existsSync(path)) {
