@@ -238,7 +238,7 @@ class Reader {
     if (!Octal(block, 100, 8) || !Octal(block, 108, 8) || !Octal(block, 116, 8) ||
         !Octal(block, 136, 12))
       return false;
-    return *format == Format::kV7 || (Octal(block, 329, 8) && Octal(block, 337, 8));
+    return *format == Format::kV7 || (Octal(block, 329, 8) == 0 && Octal(block, 337, 8) == 0);
   }
 
   bool ReadNumbers(Bytes block, const std::optional<Time>& mtime, PlainMember& member) const {

@@ -73,7 +73,7 @@ export class Gate {
   }
 }
 
-/** As many as the pool has threads by default; test/bench/create.bench.ts measures it, native/README.md has the numbers. */
+/** As many as the pool has threads by default; test/bench/callers.bench.ts measures it, native/README.md has the numbers. */
 const MOUNTS_IN_FLIGHT = 4
 
 /** Every mount and unmount of this process: the pool and the kernel's locks are shared by all stores in it. */

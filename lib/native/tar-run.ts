@@ -3,8 +3,8 @@ import { MEMBER_WORDS, PlainRun, type ReadRun } from '../tar/plain-run.ts'
 import { binding } from './binding.ts'
 
 /** A chunk has no more headers than this; nor is a run of names longer. */
-const MAX_MEMBERS = 2048
-const NAME_BYTES = 256 * 1024
+const MAX_MEMBERS = 8192
+const NAME_BYTES = 1024 * 1024
 /** Fewer are read as fast one by one. */
 const MIN_MEMBERS = 4
 

@@ -4,7 +4,7 @@
  */
 
 /** As much as makes a turn of the thread pool not matter. Bytes. */
-export const CHUNK_BYTES: number = 1024 * 1024
+export const CHUNK_BYTES: number = 4 * 1024 * 1024
 
 export class ChunkPool {
   readonly #bytes: number

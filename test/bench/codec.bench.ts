@@ -1,48 +1,29 @@
-/** What decompresses and compresses a layer, in a process that runs already: each way that lib/transfer has. */
+/** What decompresses and compresses a layer, from memory to memory: each way that lib/transfer has. */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { Readable } from 'node:stream'
-import { constants, createGunzip, gunzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { constants, createGunzip } from 'node:zlib'
+import { describe, it } from 'vitest'
+import { byteSource } from '../../lib/tar/byte-source.ts'
 import { compressed, type CompressionOptions } from '../../lib/transfer/compress.ts'
 import { bestEngine, decompressed, type Engine } from '../../lib/transfer/compression.ts'
-import { byteSource } from '../../lib/tar/byte-source.ts'
 import { openTar } from '../../lib/transfer/tar-source.ts'
-import { debianImage } from '../fixtures/images/debian.mjs'
 import { streamOf } from '../helpers/image.ts'
-import { report, ROUNDS, type Row } from './report.ts'
+import { GIB, MIB } from '../helpers/sizes.ts'
+import { type Contender, type Name, race } from './support/race.ts'
+import { TIME } from './support/run.ts'
+import { debianBase } from './support/workloads.ts'
 
-const MIB = 1024 * 1024
-const CHUNK = MIB
+const NS_PER_MS = 1e6
+const DISK = 64 * MIB
+const IS_NATIVE = bestEngine() === 'native'
 
-let scratch: string
-let tar: Buffer
-beforeAll(async () => {
-  scratch = mkdtempSync(join(tmpdir(), 'overlaid-bench-codec-'))
-  const path = join(scratch, 'base.tar')
-  const image = await debianImage()
-  const [name = ''] = execFileSync('tar', ['-tf', image], { encoding: 'utf8' })
-    .split('\n')
-    .filter((entry) => entry.endsWith('.tar'))
-  execFileSync('sh', ['-c', 'tar -xOf "$0" "$1" > "$2"', image, name, path])
-  tar = readFileSync(path)
-})
-afterAll(() => rmSync(scratch, { recursive: true, force: true }))
-
-type Contender = (bytes: Buffer) => AsyncIterable<Buffer>
-
-async function total(stream: AsyncIterable<Buffer>): Promise<number> {
-  let size = 0
-  for await (const chunk of stream) size += chunk.length
-  return size
-}
+type Way = (bytes: Buffer) => AsyncIterable<Buffer>
 
 /** Into one buffer, again and again: what an unpacker does. */
-async function* pulled(bytes: Buffer, engine: Engine): AsyncGenerator<Buffer> {
-  const source = byteSource(await openTar(byteSource(streamOf(bytes, CHUNK)), 'the layer', engine))
+async function* pulled(bytes: Buffer): AsyncGenerator<Buffer> {
+  const source = byteSource(await openTar(byteSource(streamOf(bytes, MIB)), 'the layer', 'native'))
   const room = Buffer.alloc(MIB)
   for (let size = await source.read(room); size > 0; size = await source.read(room)) {
     yield room.subarray(0, size)
@@ -55,104 +36,99 @@ async function sha256Of(stream: AsyncIterable<Buffer>): Promise<string> {
   return hash.digest('hex')
 }
 
-/** Rounds of all contenders on `bytes`, in MB of the tar a second, after each has shown that it is right. */
-async function race(
-  contenders: Readonly<Record<string, Contender>>,
-  bytes: Buffer,
-  check: (stream: AsyncIterable<Buffer>) => Promise<void>,
-): Promise<Row[]> {
-  const rows: Row[] = Object.keys(contenders).map((name) => ({ name, values: [] }))
-  for (const contender of Object.values(contenders)) await check(contender(bytes))
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const { name, values } of rows) {
+type Undo = (stream: AsyncIterable<Buffer>) => AsyncIterable<Buffer>
+
+/** @param undo gives of what this one makes what must be the same for all */
+function contender(name: Name, way: Way, bytes: Buffer, undo: Undo): Contender {
+  return {
+    name,
+    runs: 'in process',
+    run: async () => {
       const start = process.hrtime.bigint()
-      await total(contenders[name]?.(bytes) ?? streamOf(bytes))
-      ;(values as number[]).push(tar.length / 1e6 / (Number(process.hrtime.bigint() - start) / 1e9))
-    }
+      let written = 0
+      for await (const chunk of way(bytes)) written += chunk.length
+      const time = Number(process.hrtime.bigint() - start) / NS_PER_MS
+      return { values: { time, written: written / MIB }, output: () => sha256Of(undo(way(bytes))) }
+    },
   }
-  return rows
 }
 
-const isNative = bestEngine() === 'native'
+const METRICS = [TIME, { name: 'written', unit: 'MiB', better: 'less' }] as const
 
 describe('decompress the base layer of a Debian image', () => {
-  const native: Record<string, Contender> = isNative
-    ? {
-        'the addon': (bytes) => decompressed(streamOf(bytes, CHUNK), 'the layer', 'native'),
-        'the addon, into one buffer': (bytes) => pulled(bytes, 'native'),
-      }
-    : {}
-  const check = async (stream: AsyncIterable<Buffer>): Promise<void> =>
-    expect(await sha256Of(stream)).toBe(createHash('sha256').update(tar).digest('hex'))
+  const decompress = async (
+    type: 'gzip' | 'zstd',
+    bytes: Buffer,
+    ways: Readonly<Record<Name, Way>>,
+  ): Promise<void> => {
+    const native: Readonly<Record<Name, Way>> = {
+      'the addon, durability none': (packed) => decompressed(streamOf(packed, MIB), 'the layer', 'native'),
+      'the addon, into one buffer, durability none': pulled,
+    }
+    const all = Object.entries({ ...ways, ...(IS_NATIVE && native) }) as [Name, Way][]
+    await race({
+      id: `codec-${type}`,
+      title: `Decompressing a ${type} layer`,
+      about: 'The base layer of a Debian image, from memory to memory.',
+      metrics: METRICS,
+      disk: DISK,
+      base: (all[0] as [Name, Way])[0],
+      contenders: all.map(([name, way]) => contender(name, way, bytes, (stream) => stream)),
+    })
+  }
 
   it('gzip', async () => {
-    const path = join(scratch, 'layer')
-    writeFileSync(path, tar)
-    const gzip = execFileSync('gzip', ['-6nc', path], { maxBuffer: 1 << 30 })
-    const contenders: Record<string, Contender> = {
-      'node:zlib, chunks of 16 KiB': (bytes) =>
-        Readable.from(streamOf(bytes, CHUNK)).pipe(createGunzip({ chunkSize: constants.Z_DEFAULT_CHUNK })),
-      'node:zlib, chunks of 1 MiB': (bytes) => decompressed(streamOf(bytes, CHUNK), 'the layer', 'node'),
-      ...native,
-    }
-    const rows = await race(contenders, gzip, check)
-    report('codec-gunzip', 'gzip -6 layer, decompressed', 'MB/s', rows, 'node:zlib, chunks of 16 KiB')
+    const gzip = execFileSync('gzip', ['-6nc', await debianBase()], { maxBuffer: GIB })
+    await decompress('gzip', gzip, {
+      'node:zlib, chunks of 16 KiB, durability none': (bytes) =>
+        Readable.from(streamOf(bytes, MIB)).pipe(createGunzip({ chunkSize: constants.Z_DEFAULT_CHUNK })),
+      'node:zlib, chunks of 1 MiB, durability none': (bytes) =>
+        decompressed(streamOf(bytes, MIB), 'the layer', 'node'),
+    })
   })
 
-  it.skipIf(!isNative)('zstd', async () => {
+  it.skipIf(!IS_NATIVE)('zstd', async () => {
     const parts: Buffer[] = []
-    for await (const part of compressed(streamOf(tar, CHUNK), { type: 'zstd' })) parts.push(part)
-    const contenders: Record<string, Contender> = {
-      [`node:zlib or fzstd`]: (bytes) => decompressed(streamOf(bytes, CHUNK), 'the layer', 'node'),
-      ...native,
-    }
-    const rows = await race(contenders, Buffer.concat(parts), check)
-    report('codec-unzstd', 'zstd -3 layer, decompressed', 'MB/s', rows, 'node:zlib or fzstd')
+    const tar = readFileSync(await debianBase())
+    for await (const part of compressed(streamOf(tar, MIB), { type: 'zstd' })) parts.push(part)
+    await decompress('zstd', Buffer.concat(parts), {
+      'node:zlib or fzstd, durability none': (bytes) =>
+        decompressed(streamOf(bytes, MIB), 'the layer', 'node'),
+    })
   })
 })
 
-describe('compress it', () => {
-  it('gzip and zstd', async () => {
-    const sizes = new Map<string, number>()
-    const by = (name: string, options: CompressionOptions, engine: Engine): [string, Contender] => [
+it('compress it', async () => {
+  const tar = readFileSync(await debianBase())
+  const by = (name: Name, options: CompressionOptions, engine: Engine): Contender =>
+    contender(
       name,
-      async function* (bytes) {
-        let size = 0
-        for await (const chunk of compressed(streamOf(bytes, CHUNK), options, engine)) {
-          size += chunk.length
-          yield chunk
-        }
-        sizes.set(name, size)
-      },
-    ]
-    const contenders = Object.fromEntries([
-      by('gzip 1, node:zlib', { type: 'gzip', level: 1 }, 'node'),
-      by('gzip 3, node:zlib', { type: 'gzip', level: 3 }, 'node'),
-      by('gzip 6, node:zlib', { type: 'gzip', level: 6 }, 'node'),
-      ...(isNative
+      (bytes) => compressed(streamOf(bytes, MIB), options, engine),
+      tar,
+      (stream) => decompressed(stream, 'the layer'),
+    )
+  const base: Name = 'gzip 6, node:zlib, durability none'
+  await race({
+    id: 'codec-compress',
+    title: 'Compressing a layer',
+    about:
+      'The base layer of a Debian image, from memory to memory; what comes out is decompressed and compared.',
+    metrics: METRICS,
+    disk: DISK,
+    base,
+    contenders: [
+      by(base, { type: 'gzip', level: 6 }, 'node'),
+      by('gzip 1, node:zlib, durability none', { type: 'gzip', level: 1 }, 'node'),
+      ...(IS_NATIVE
         ? [
-            by('gzip 1, the addon', { type: 'gzip', level: 1 }, 'native'),
-            by('gzip 2, the addon', { type: 'gzip', level: 2 }, 'native'),
-            by('gzip 3, the addon', { type: 'gzip', level: 3 }, 'native'),
-            by('zstd 1', { type: 'zstd', level: 1 }, 'native'),
-            by('zstd 3', { type: 'zstd', level: 3 }, 'native'),
-            by('zstd 3, 2 threads', { type: 'zstd', level: 3, threads: 2 }, 'native'),
-            by('zstd 9', { type: 'zstd', level: 9 }, 'native'),
+            by('gzip 1, the addon, durability none', { type: 'gzip', level: 1 }, 'native'),
+            by('gzip 3, the addon, durability none', { type: 'gzip', level: 3 }, 'native'),
+            by('zstd 1, durability none', { type: 'zstd', level: 1 }, 'native'),
+            by('zstd 3, durability none', { type: 'zstd', level: 3 }, 'native'),
+            by('zstd 3, 2 threads, durability none', { type: 'zstd', level: 3, threads: 2 }, 'native'),
+            by('zstd 9, durability none', { type: 'zstd', level: 9 }, 'native'),
           ]
         : []),
-    ])
-    const isRight = async (stream: AsyncIterable<Buffer>): Promise<void> => {
-      const parts: Buffer[] = []
-      for await (const part of stream) parts.push(part)
-      const packed = Buffer.concat(parts)
-      const isGzip = packed[0] === 0x1f
-      const size = isGzip ? gunzipSync(packed).length : await total(decompressed(streamOf(packed), 'x'))
-      expect(size).toBe(tar.length)
-    }
-    const rows = await race(contenders, tar, isRight)
-    const sized = rows.map(({ name, values }) => {
-      return { name: `${name}: ${((sizes.get(name) ?? 0) / 1e6).toFixed(1)} MB`, values }
-    })
-    report('codec-compress', 'a layer, compressed', 'MB/s', sized, sized[0]?.name ?? '')
+    ],
   })
 })

@@ -14,8 +14,11 @@ afterEach(() => {
   temp[Symbol.dispose]()
 })
 
-const select = (name?: string) =>
-  selectDriver(root, { durability: 'none', ...(name === undefined ? {} : { name }) })
+// Async, as whoever opens a store: what it throws is a rejection.
+const select = async (name?: string) =>
+  Promise.resolve().then(() =>
+    selectDriver(root, { durability: 'none', ...(name === undefined ? {} : { name }) }),
+  )
 /** A driver's folder with something in it. */
 const state = (name: string): void => {
   mkdirSync(join(root, name), { recursive: true })

@@ -259,12 +259,12 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a container', () => {
     await container.remove()
     expect(await store.containers.list()).toEqual([])
     expect(readdirSync(join(store.root, 'overlay2')).filter((name) => name.length >= 64)).toHaveLength(3)
-    await expect(container.mount()).rejects.toMatchObject({ code: 'ERR_CONTAINER_NOT_FOUND' })
-    await expect(store.containers.remove('web')).rejects.toMatchObject({ code: 'ERR_CONTAINER_NOT_FOUND' })
-    await store.close()
+    await store.driver.idle()
     for (const folder of ['overlaid/containers', 'overlaid/locks', 'overlaid/holds', 'overlay2/trash']) {
       expect(readdirSync(join(store.root, folder)), folder).toEqual([])
     }
+    await expect(container.mount()).rejects.toMatchObject({ code: 'ERR_CONTAINER_NOT_FOUND' })
+    await expect(store.containers.remove('web')).rejects.toMatchObject({ code: 'ERR_CONTAINER_NOT_FOUND' })
   })
 
   it('is not removed while it is mounted', async () => {

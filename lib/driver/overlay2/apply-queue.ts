@@ -22,8 +22,8 @@ import { AT, type PlainRun } from '../../tar/plain-run.ts'
 import type { Folder } from './apply-tree.ts'
 
 /** A batch is this many operations or bytes at most: enough to make a thread for it worth it. */
-const BATCH_OPS = 256
-const BATCH_BYTES = 2 ** 20
+const BATCH_OPS = 512
+const BATCH_BYTES = 2 * 2 ** 20
 const LANES = 2
 /** Batches on their way; more only hold memory. */
 const MAX_BATCHES = 6
