@@ -1,7 +1,5 @@
 /** Reading a stream into memory that the reader brings, so that it can be used again. */
 
-import { CHUNK_BYTES } from './chunk-pool.ts'
-
 export interface ByteSource {
   /**
    * Fills `into` from its start. Gives how many bytes; fewer than fit at the end of the stream only, 0 after it. One
@@ -24,9 +22,32 @@ export function byteSource(stream: ByteStream): ByteSource {
   return isByteSource(stream) ? stream : new IterableSource(stream)
 }
 
-/** The bytes of a source in chunks of their own memory. An iterable is given back as it is. */
-export function byteChunks(stream: ByteStream): AsyncIterable<Buffer> {
-  return Symbol.asyncIterator in stream ? stream : chunksOf(stream)
+/** As much as makes the cost of a read not matter, for readers that keep what they read. */
+const CHUNK_BYTES = 1024 * 1024
+
+/**
+ * The bytes of a source in chunks, each in memory of its own; the next one is read while the reader has one.
+ * @param size of a chunk in bytes
+ */
+export async function* byteChunks(source: ByteSource, size: number = CHUNK_BYTES): AsyncGenerator<Buffer> {
+  let next = readChunk(source, size)
+  try {
+    for (let chunk = await next; chunk.length > 0; chunk = await next) {
+      next = readChunk(source, size)
+      // It is awaited above, or not at all when the reader has had enough.
+      next.catch(() => undefined)
+      yield chunk
+    }
+  } finally {
+    await next.catch(() => undefined)
+    await source.close()
+  }
+}
+
+async function readChunk(source: ByteSource, size: number): Promise<Buffer> {
+  // Not of the pool of small buffers: the reader may keep it.
+  const room = Buffer.allocUnsafeSlow(size)
+  return room.subarray(0, await source.read(room))
 }
 
 /** The stream in its form, with the count of bytes told as they pass. */
@@ -47,19 +68,6 @@ async function* tappedChunks(
   for await (const chunk of stream) {
     tell(chunk.length)
     yield chunk
-  }
-}
-
-async function* chunksOf(source: ByteSource): AsyncGenerator<Buffer> {
-  try {
-    for (;;) {
-      const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
-      const count = await source.read(chunk)
-      if (count === 0) return
-      yield chunk.subarray(0, count)
-    }
-  } finally {
-    await source.close()
   }
 }
 

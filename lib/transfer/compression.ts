@@ -8,9 +8,8 @@ import type { Transform } from 'node:stream'
 import zlib from 'node:zlib'
 import { OverlaidError, hasCode, isOverlaidError } from '../errors.ts'
 import { binding } from '../native/binding.ts'
-import { type ByteSource, byteSource } from '../tar/byte-source.ts'
+import { byteChunks, type ByteSource, byteSource } from '../tar/byte-source.ts'
 import { badCompression, Decoder } from './decoder.ts'
-import { readAhead } from './read-ahead.ts'
 import { FrameScanner, isZstd } from './zstd-frames.ts'
 import { fzstdFrame, scan, unzstd } from './zstd.ts'
 
@@ -81,7 +80,7 @@ export async function* decompressed(
 ): AsyncGenerator<Buffer> {
   const { compression, stream } = await peek(input, what)
   if (compression === 'none') yield* stream
-  else if (engine === 'native') yield* readAhead(openDecoder(compression, byteSource(stream), what))
+  else if (engine === 'native') yield* byteChunks(openDecoder(compression, byteSource(stream), what))
   else if (compression === 'gzip')
     yield* through(zlib.createGunzip({ chunkSize: OUTPUT_CHUNK }), stream, what)
   else yield* unzstd(stream, what, (frame) => zstdFrame(frame, what))

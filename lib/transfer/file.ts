@@ -1,7 +1,7 @@
 /** Reading from files at offsets: an archive's members are read several at a time from one descriptor. */
 import type { FileHandle } from 'node:fs/promises'
 import { OverlaidError } from '../errors.ts'
-import type { ByteSource } from '../tar/byte-source.ts'
+import { type ByteSource, byteChunks } from '../tar/byte-source.ts'
 
 /** As much as makes the cost of a read not matter. Bytes. */
 const CHUNK = 1024 * 1024
@@ -58,24 +58,8 @@ class RangeReader implements AsyncIterable<Buffer>, ByteSource {
     // The file is the archive's.
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
-    let next = this.#readAhead()
-    while (this.#at < this.#end) {
-      this.#signal?.throwIfAborted()
-      const chunk = await next
-      if (chunk.length === 0) throw this.#tooShort()
-      this.#at += chunk.length
-      next = this.#readAhead()
-      yield chunk
-    }
-  }
-
-  #readAhead(): Promise<Buffer> {
-    const size = Math.min(CHUNK, this.#end - this.#at)
-    const read = size === 0 ? Promise.resolve(Buffer.alloc(0)) : readAt(this.#file, this.#at, size)
-    // The reader may stop before it asks for this; a failure is then nobody's.
-    read.catch(() => undefined)
-    return read
+  [Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    return byteChunks(this, Math.min(CHUNK, this.#end - this.#at))
   }
 
   #tooShort(): OverlaidError {
