@@ -14,6 +14,7 @@
 import { isUtf8 } from 'node:buffer'
 import { createGzip, type Gzip } from 'node:zlib'
 import type { OverlaidError } from '../errors.ts'
+import { drained } from './drained.ts'
 import type { TarObserver } from './entry.ts'
 import { AT, type PlainRun } from './plain-run.ts'
 import { type ArchiveSums, CRC_BYTES, PortableSums } from './sums.ts'
@@ -34,12 +35,12 @@ export const SEGMENT_RECORD = 2
 
 /** A segment is cut here, as moby cuts what follows an archive, so that no reader needs more memory at once. */
 const MAX_SEGMENT = 2 ** 20
-/** The compressor is fed in pieces of 1 MiB at least, and gives its output in pieces of this size. */
+/** The compressor gives its output in pieces of this size. */
 const OUTPUT_BYTES = 256 * 1024
 /** Speed before size: what is repeated are the zeros of headers, which any level finds. */
 const LEVEL = 2
 
-/** A member whose body is told, and the range of {@link Told} that its last part was. */
+/** A member whose body is told. */
 interface OpenFile {
   readonly name: Buffer
   readonly size: number
@@ -133,6 +134,10 @@ export class TarSplitWriter implements TarObserver {
       this.#copies.push(Buffer.from(this.#memory.subarray(this.#start, this.#end)))
       this.#copied += this.#end - this.#start
     }
+    this.#leaveMemory()
+  }
+
+  #leaveMemory(): void {
     this.#memory = undefined
     this.#start = this.#end = 0
   }
@@ -142,10 +147,8 @@ export class TarSplitWriter implements TarObserver {
     this.#endSegment()
     const cleaned = pathClean(name)
     const slash = cleaned.lastIndexOf('/') + 1
-    const names = this.#namesIn(cleaned.slice(0, slash))
-    const base = cleaned.slice(slash)
-    if (names.has(base)) throw nameTwice(name, this.#offset)
-    names.add(base)
+    if (!isNew(this.#namesIn(cleaned.slice(0, slash)), cleaned.slice(slash)))
+      throw nameTwice(name, this.#offset)
     this.#file = { name, size, left: size }
     if (size === 0) this.#endFile()
   }
@@ -173,8 +176,7 @@ export class TarSplitWriter implements TarObserver {
       this.#position += 2 * (run.count - alone)
     }
     const end = bodyEnd(run, run.count - 1)
-    this.#memory = undefined
-    this.#start = this.#end = 0
+    this.#leaveMemory()
     this.#offset = run.base + end
     this.segment(run.bytes, end, run.end)
   }
@@ -191,9 +193,9 @@ export class TarSplitWriter implements TarObserver {
     let names = this.#namesIn(folderKey(run, first))
     for (let i = first; i < run.count; i++) {
       if (i > first && run.word(i, AT.sameFolder) === 0) names = this.#namesIn(folderKey(run, i))
-      const base = run.bases[i] as string
-      if (names.has(base)) throw nameTwice(run.name(i), run.base + run.word(i, AT.bodyStart))
-      names.add(base)
+      if (!isNew(names, run.bases[i] as string)) {
+        throw nameTwice(run.name(i), run.base + run.word(i, AT.bodyStart))
+      }
     }
   }
 
@@ -210,13 +212,12 @@ export class TarSplitWriter implements TarObserver {
     const { name, size } = this.#file as OpenFile
     this.#file = undefined
     const { text, gaps, ranges } = this.#told
-    const sized = size === 0 ? 'null' : `"`
-    const head = `{"type":1,${jsonName(name)}${size === 0 ? '' : `,"size":${String(size)}`},"payload":${sized}`
+    const head = `{"type":1,${jsonName(name)}`
     const tail = `,"position":${String(this.#position++)}}\n`
-    if (size === 0) text.push(head + tail)
+    if (size === 0) text.push(`${head},"payload":null${tail}`)
     else {
       gaps.push(text.length + 1, ranges.length / 2 - 1)
-      text.push(head, '', `"${tail}`)
+      text.push(`${head},"size":${String(size)},"payload":"`, '', `"${tail}`)
     }
   }
 
@@ -232,8 +233,7 @@ export class TarSplitWriter implements TarObserver {
     }
     this.#copies = []
     this.#copied = 0
-    this.#memory = undefined
-    this.#start = this.#end = 0
+    this.#leaveMemory()
     this.#told.text.push(`{"type":2,"payload":"${payload}","position":${String(this.#position++)}}\n`)
   }
 
@@ -282,21 +282,12 @@ export class TarSplitWriter implements TarObserver {
   }
 }
 
-/** Resolves when the compressor takes more. Rejects when its output failed. */
-function writeTo(gzip: Gzip, bytes: Buffer): Promise<void> | undefined {
-  if (gzip.destroyed) return Promise.reject(closedError(gzip))
-  if (bytes.length === 0) return undefined
-  if (gzip.write(bytes)) return undefined
-  return new Promise((resolve, reject) => {
-    const settle = (): void => {
-      gzip.off('drain', settle)
-      gzip.off('close', settle)
-      if (gzip.destroyed) reject(closedError(gzip))
-      else resolve()
-    }
-    gzip.on('drain', settle)
-    gzip.on('close', settle)
-  })
+/** Resolves when the compressor takes more. @throws when its output failed */
+async function writeTo(gzip: Gzip, bytes: Buffer): Promise<void> {
+  if (gzip.destroyed) throw closedError(gzip)
+  if (bytes.length === 0 || gzip.write(bytes)) return
+  await drained(gzip)
+  if (gzip.destroyed) throw closedError(gzip)
 }
 
 function closedError(gzip: Gzip): Error {
@@ -311,6 +302,12 @@ function bodyEnd(run: PlainRun, index: number): number {
 function folderKey(run: PlainRun, index: number): string {
   const folder = run.folder(index)
   return folder === '' ? '' : `${folder}/`
+}
+
+/** Whether the name was not there before; it is then. */
+function isNew(names: Set<string>, base: string): boolean {
+  const before = names.size
+  return names.add(base).size > before
 }
 
 function nameTwice(entry: Buffer, offset: number): OverlaidError {

@@ -6,6 +6,7 @@
  */
 import zlib from 'node:zlib'
 import { OverlaidError } from '../errors.ts'
+import { drained } from '../tar/drained.ts'
 import { binding, type CodecHandle } from '../native/binding.ts'
 import { bestEngine, type Engine } from './compression.ts'
 
@@ -152,15 +153,4 @@ async function feed(engine: zlib.Gzip, input: AsyncIterable<Buffer>): Promise<vo
     if (!engine.write(chunk)) await drained(engine)
   }
   engine.end()
-}
-
-/** Also when it was destroyed, by a reader that has had enough. */
-function drained(engine: zlib.Gzip): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      engine.off('drain', done).off('close', done)
-      resolve()
-    }
-    engine.on('drain', done).on('close', done)
-  })
 }
