@@ -7,6 +7,7 @@ import { ChunkWriter } from '../tar/chunk-writer.ts'
 import type { TarMember } from '../tar/encode.ts'
 import type { EntryType } from '../tar/entry.ts'
 import { END_OF_ARCHIVE } from '../tar/writer.ts'
+import { MACHINES_XATTR } from './machines-xattr.ts'
 import type { FileBody, TarPiece } from './tar-stream.ts'
 
 /** Files up to this size are read by the walk itself, a batch at a time: a turn of the thread pool costs 40 µs. */
@@ -125,12 +126,8 @@ function memberOf({ stat, xattrs, target }: WalkEntry, path: Buffer): TarMember 
   }
 }
 
-/**
- * The attributes that belong into a layer: all that the container gave the file. Not those of overlayfs, which
- * would steer the mount of whoever unpacks the layer, and not the two that say something of this machine only: the
- * SELinux label its policy gave, and the EVM signature, which holds the inode's number.
- */
+/** The attributes that belong into a layer: all that the container gave the file. */
 function layerXattrs(xattrs: readonly Xattr[]): Map<string, Buffer> {
-  const kept = xattrs.filter(({ name }) => !/^(trusted|user)\.overlay\.|^security\.(selinux|evm)$/.test(name))
+  const kept = xattrs.filter(({ name }) => !MACHINES_XATTR.test(name))
   return new Map(kept.map(({ name, value }) => [name, value]))
 }

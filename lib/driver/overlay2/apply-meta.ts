@@ -2,6 +2,7 @@
 import { S } from '../../native/flags.ts'
 import type { OpMeta } from '../../native/file-op.ts'
 import type { EntryType, TarHeader } from '../../tar/entry.ts'
+import { MACHINES_XATTR } from '../machines-xattr.ts'
 
 type OpXattr = NonNullable<OpMeta['xattrs']>[number]
 
@@ -31,15 +32,9 @@ export function metaOf(header: TarHeader): OpMeta {
 /** The kernel's namespaces; of `system.` only ACLs are data. macOS archives have names of their own, for no Linux. */
 const KNOWN = /^(user|trusted|security)\.|^system\.posix_acl_(access|default)$/
 
-/**
- * Attributes that are not unpacked: overlayfs' own, by which a layer could steer the mount it becomes part of
- * (hide or expose files of other layers), and what belongs to the machine and not to the file: SELinux labels and EVM
- * signatures over the inode's number. umoci leaves them out too; docker sets them all.
- */
-const FOREIGN = /^(trusted|user)\.overlay\.|^security\.(selinux|evm)$/
-
+/** Whether an attribute is not unpacked. */
 export function isForeignXattr(name: string): boolean {
-  return FOREIGN.test(name) || !KNOWN.test(name)
+  return MACHINES_XATTR.test(name) || !KNOWN.test(name)
 }
 
 /** The kernel has user.* on files and directories only (xattr(7)). */
