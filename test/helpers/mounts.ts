@@ -52,6 +52,13 @@ function isOurs(target: string): boolean {
   )
 }
 
+const unfinished = new Set<() => Promise<void>>()
+
+/** What goes on behind the caller's back and has files open; the check for leaks waits for it, once. */
+export function finishBeforeLeakCheck(wait: () => Promise<void>): void {
+  unfinished.add(wait)
+}
+
 /**
  * Registers the checks for a file's tests; `roots` are asked after each test. vitest runs afterEach hooks in reverse:
  * call this before the hooks that clean up, so that it looks after them.
@@ -61,7 +68,10 @@ export function watchLeaks(roots: () => readonly string[]): void {
   beforeEach(() => {
     before = openFiles()
   })
-  afterEach(() => {
+  afterEach(async () => {
+    const waits = [...unfinished]
+    unfinished.clear()
+    for (const wait of waits) await wait()
     const left = roots().flatMap((root) => [...submounts(root), ...loopsBelow(root)])
     expect(left, 'mounts and loop devices left').toEqual([])
     expect(

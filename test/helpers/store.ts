@@ -7,6 +7,7 @@ import type { DiffID } from '../../lib/oci/digest.ts'
 import type { Image } from '../../lib/store/image-store.ts'
 import { Store, type StoreOptions } from '../../lib/store/store.ts'
 import { buildImage, dockerArchive, type ImageSpec, streamOf, type TestImage } from './image.ts'
+import { finishBeforeLeakCheck } from './mounts.ts'
 import type { TarSpec } from './rawtar.ts'
 import { tempDir } from './temp-dir.ts'
 
@@ -30,6 +31,8 @@ export async function openStore(root: string, options: StoreOptions = {}): Promi
   }
   const store = await Store.open(root, { durability: 'none', onWarning, ...options })
   onTestFinished(() => store.close())
+  // What rm and rmi set aside is deleted after they return.
+  finishBeforeLeakCheck(() => store.driver.idle())
   return store
 }
 
