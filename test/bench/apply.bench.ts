@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { it } from 'vitest'
 import { GIB } from '../helpers/sizes.ts'
 import { faster, within } from './support/goal.ts'
-import { type Contender, type Name, race } from './support/race.ts'
+import { type Contender, type Name, type Race, race } from './support/race.ts'
 import { command, TIME } from './support/run.ts'
 import {
   containersStorage,
@@ -67,15 +67,17 @@ function floor(name: Name, argv: (dir: string) => readonly string[]): Contender 
   return { name, runs: 'process', run: (dir) => ({ values: { time: command(argv(dir)).time } }) }
 }
 
+/** A race whose trees are compared and whose time counts. */
+function raceOnTime(plan: Omit<Race, 'about' | 'metrics' | 'disk'>): Promise<void> {
+  return race({ ...plan, about: ABOUT, metrics: [TIME], disk: DISK })
+}
+
 it('apply of a Debian base system', async () => {
   const tar = await debianBase()
   const image = await imageOf(tar)
-  await race({
+  await raceOnTime({
     id: 'apply-debian',
     title: 'Apply of a Debian base system: 6,700 entries, 170 MB',
-    about: ABOUT,
-    metrics: [TIME],
-    disk: DISK,
     base: GNU_TAR,
     contenders: [
       ...tarPrograms(tar),
@@ -92,12 +94,9 @@ it('apply of a Debian base system, gzip', async () => {
   const image = await imageOf(tar)
   const unpack = `tar -xpf - ${GNU_TAR_OPTIONS.join(' ')} -C $FILES`
   const pipeline = `sha256sum ${tar} & pigz -dc ${tar} | tee >(sha256sum) | ${unpack} && wait`
-  await race({
+  await raceOnTime({
     id: 'apply-debian-gzip',
     title: 'Apply of a Debian base system, gzip',
-    about: ABOUT,
-    metrics: [TIME],
-    disk: DISK,
     base: PIPELINE,
     contenders: [
       shell(PIPELINE, pipeline, ['pigz']),
@@ -118,12 +117,9 @@ it('apply of a Debian base system, gzip', async () => {
 it('apply of many small files', async () => {
   const tar = await smallFiles()
   const image = await imageOf(tar)
-  await race({
+  await raceOnTime({
     id: 'apply-small',
     title: `Apply of ${SMALL_FILES.toLocaleString('en')} small files`,
-    about: ABOUT,
-    metrics: [TIME],
-    disk: DISK,
     base: GNU_TAR,
     contenders: [...tarPrograms(tar), ...allOurs(image), tarStream(tar)],
     goals: [faster(NONE, GNU_TAR, 1.5), within(FULL, SYNCED, 1.3)],
@@ -133,12 +129,9 @@ it('apply of many small files', async () => {
 it('apply of one large file', async () => {
   const tar = await largeFile()
   const image = await imageOf(tar)
-  await race({
+  await raceOnTime({
     id: 'apply-large',
     title: `Apply of one file of ${LARGE}`,
-    about: ABOUT,
-    metrics: [TIME],
-    disk: DISK,
     base: GNU_TAR,
     contenders: [
       ...tarPrograms(tar),

@@ -1,7 +1,7 @@
 /** One container mounted and unmounted while others stay mounted: the ns of each, at the driver. */
 import { randomBytes } from 'node:crypto'
 import { loadTop } from './chain-of.mjs'
-import { storeTask } from './task.mjs'
+import { eachOf, storeTask } from './task.mjs'
 
 /** @typedef {{ root: string, archive: string, alive: number, warmUp: number, count: number }} Parameters */
 
@@ -19,13 +19,7 @@ await storeTask(async (store, /** @type {Parameters} */ { archive, alive, warmUp
     await store.driver.put(id)
   }
   for (let i = 0; i < warmUp; i++) await once()
-  /** @type {number[]} */
-  const each = []
-  for (let i = 0; i < count; i++) {
-    const start = process.hrtime.bigint()
-    await once()
-    each.push(Number(process.hrtime.bigint() - start))
-  }
+  const each = await eachOf(count, once)
   await store.driver.cleanup()
   return { each }
 })

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { loadTop } from './chain-of.mjs'
-import { storeTask } from './task.mjs'
+import { eachOf, storeTask } from './task.mjs'
 
 /**
  * @typedef {{ root: string, archive: string, level: 'driver' | 'store', durability: 'none' | 'full',
@@ -40,14 +40,8 @@ await storeTask(async (store, /** @type {Parameters} */ { archive, level, warmUp
   await live((path) => (names = readdirSync(path)))
   for (let i = 1; i < warmUp; i++) await live()
   await store.driver.emptyTrash()
-  /** @type {number[]} */
-  const each = []
   const start = process.hrtime.bigint()
-  for (let i = 0; i < count; i++) {
-    const before = process.hrtime.bigint()
-    await live()
-    each.push(Number(process.hrtime.bigint() - before))
-  }
+  const each = await eachOf(count, () => live())
   await store.driver.emptyTrash()
   return { names, each, total: Number(process.hrtime.bigint() - start) }
 })

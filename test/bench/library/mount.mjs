@@ -4,7 +4,7 @@
  */
 import { readdirSync } from 'node:fs'
 import { loadTop } from './chain-of.mjs'
-import { storeTask } from './task.mjs'
+import { eachOf, storeTask } from './task.mjs'
 
 /**
  * @typedef {{ root: string, archive: string, level: 'driver' | 'store', durability: 'none' | 'full',
@@ -26,12 +26,6 @@ await storeTask(async (store, /** @type {Parameters} */ { archive, level, warmUp
   const names = readdirSync(await store.driver.get(id))
   await store.driver.put(id)
   for (let i = 0; i < warmUp; i++) await once()
-  /** @type {number[]} */
-  const each = []
-  for (let i = 0; i < count; i++) {
-    const start = process.hrtime.bigint()
-    await once()
-    each.push(Number(process.hrtime.bigint() - start))
-  }
+  const each = await eachOf(count, once)
   return { names, each }
 })

@@ -42,3 +42,14 @@ export async function timed(work) {
   await work()
   return Number(process.hrtime.bigint() - start) / 1e6
 }
+
+/** Nanoseconds of each of `count` calls. @param {number} count @param {() => Promise<unknown>} work */
+export async function eachOf(count, work) {
+  const each = []
+  for (let i = 0; i < count; i++) {
+    const start = process.hrtime.bigint()
+    await work()
+    each.push(Number(process.hrtime.bigint() - start))
+  }
+  return each
+}

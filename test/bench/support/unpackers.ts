@@ -5,7 +5,7 @@ import { dumpTree } from '../../helpers/tree.ts'
 import { NOW } from './builds.ts'
 import { unmountBelow } from './disk.ts'
 import { type Contender, type Name, ours, type Sample } from './race.ts'
-import { command, task, textOf } from './run.ts'
+import { command, type Taken, task, textOf } from './run.ts'
 
 export const GNU_TAR_OPTIONS = ['--xattrs', '--xattrs-include=*', '--numeric-owner']
 
@@ -14,35 +14,29 @@ export function sampleOf(time: number, files: string): Sample {
   return { values: { time }, output: () => dumpTree(files, { root: false }) }
 }
 
-/** A shell command that unpacks into the folder `$FILES`. */
-export function shell(name: Name, script: string, needs: Contender['needs'] = []): Contender {
+function wholeProcess(name: Name, needs: Contender['needs'], unpack: (files: string) => Taken): Contender {
   return {
     name,
     runs: 'process',
-    needs,
+    needs: needs ?? [],
     run: (dir) => {
       const files = join(dir, 'files')
       mkdirSync(files)
-      return sampleOf(
-        command(['bash', '-c', `set -o pipefail; ${script}`], { env: { FILES: files } }).time,
-        files,
-      )
+      return sampleOf(unpack(files).time, files)
     },
   }
 }
 
+/** A shell command that unpacks into the folder `$FILES`. */
+export function shell(name: Name, script: string, needs?: Contender['needs']): Contender {
+  return wholeProcess(name, needs, (files) =>
+    command(['bash', '-c', `set -o pipefail; ${script}`], { env: { FILES: files } }),
+  )
+}
+
 /** A program of its own, without a shell. */
-export function program(name: Name, argv: readonly string[], needs: Contender['needs'] = []): Contender {
-  return {
-    name,
-    runs: 'process',
-    needs,
-    run: (dir) => {
-      const files = join(dir, 'files')
-      mkdirSync(files)
-      return sampleOf(command([...argv, '-C', files]).time, files)
-    },
-  }
+export function program(name: Name, argv: readonly string[], needs?: Contender['needs']): Contender {
+  return wholeProcess(name, needs, (files) => command([...argv, '-C', files]))
 }
 
 /** A package for Node in a process that runs already. */
