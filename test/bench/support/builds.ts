@@ -1,4 +1,5 @@
 /** The builds of overlaid that are measured: this tree's, and with `npm run bench -- --compare REF` that of REF too. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 export interface Build {
@@ -21,7 +22,8 @@ function parse(text: string | undefined): Build | undefined {
   return text === undefined ? undefined : { label: text.slice(0, at), root: text.slice(at + 1) }
 }
 
-/** Of this tree's and another's build: the program of the command. */
+/** The program of the command, where that tree's package.json says: other commits have it elsewhere. */
 export function commandOf({ root }: Build): string {
-  return join(root, 'dist/cli/main.js')
+  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { bin: { overlaid: string } }
+  return join(root, bin.overlaid)
 }
