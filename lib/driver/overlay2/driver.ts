@@ -22,7 +22,7 @@ import { unlinkSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { type Durability, fsyncDir, mkdirDurable, mkdirsDurable } from '../../fs/atomic.ts'
+import { type Durability, fsyncDir, mkdirDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { diskUsageOf } from '../../fs/usage.ts'
 import type {

@@ -16,7 +16,6 @@
  * By descriptor nothing is escaped at all.
  */
 import { OverlaidError } from '../../errors.ts'
-import { MOUNT_ATTR, MS } from '../../native/flags.ts'
 import type { Bytes } from '../../native/binding.ts'
 import type { MountOptions } from '../driver.ts'
 

@@ -4,7 +4,6 @@
  *
  * Where the file system can share blocks between files (btrfs, XFS with reflink), a copy shares them.
  */
-import { join } from 'node:path'
 import { type Durability, mkdirExactly } from '../../fs/atomic.ts'
 import { copyTree } from '../../fs/copy-tree.ts'
 import { describeBacking, nearestExisting } from '../backing.ts'
