@@ -130,8 +130,10 @@ export interface Driver {
   exists(id: string): Promise<boolean>
   /** The parent's id, undefined for a base layer. @throws ERR_LAYER_NOT_FOUND */
   parent(id: string): Promise<string | undefined>
+  /** Where the merged view of `id` shows while it is mounted. */
+  mergedPath(id: string): string
   /**
-   * Mounts id merged with its parents at `<home>/<id>/merged`, or re-uses the mount that is there, with the options
+   * Mounts id merged with its parents at {@link mergedPath}, or re-uses the mount that is there, with the options
    * that it has; each get needs one put. A mount that another process left there counts as one get of its own.
    */
   get(id: string, options?: MountOptions): Promise<string>

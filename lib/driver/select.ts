@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
 import type { Durability } from '../fs/atomic.ts'
 import type { Driver } from './driver.ts'
-import { openOverlay2 } from './overlay2/driver.ts'
+import { DRIVER_NAMES, isDriverName, openDriver } from './drivers.ts'
 
-/** Docker's drivers, in its order of preference. */
-export const DRIVER_NAMES = ['overlay2', 'fuse-overlayfs', 'btrfs', 'zfs', 'vfs'] as const
+/** Docker's, that this version has not. */
+const MISSING_NAMES: readonly string[] = ['fuse-overlayfs', 'btrfs', 'zfs']
 
 /** Drivers that Docker once had; a root may still hold their state. */
 const REMOVED_NAMES: readonly string[] = ['aufs', 'devicemapper', 'overlay']
@@ -41,20 +41,17 @@ export interface SelectOptions {
  * @throws ERR_INVALID_ARGUMENT (a name that is no driver), ERR_DRIVER_MISMATCH (the root holds another one's state,
  *   or several drivers')
  */
-export function selectDriver(root: string, options: SelectOptions): DriverSelection {
+export async function selectDriver(root: string, options: SelectOptions): Promise<DriverSelection> {
   const prior = priorDrivers(root)
   const name = options.name ?? nameFromState(root, prior)
-  if (name !== 'overlay2') throw refuse(name)
-  const refused = DRIVER_NAMES.slice(1).map((driver) => ({
-    driver,
-    reason: 'this version has overlay2 only',
-  }))
-  return { driver: openOverlay2(join(root, name), options), refused }
+  if (!isDriverName(name)) throw refuse(name)
+  const refused = MISSING_NAMES.map((driver) => ({ driver, reason: 'this version does not have it' }))
+  return { driver: await openDriver(name, root, options), refused }
 }
 
 /** The drivers whose folder in the root is not empty. vfs never counts, as in moby: it leaves its folder behind. */
 function priorDrivers(root: string): string[] {
-  const names = [...DRIVER_NAMES, ...REMOVED_NAMES].filter((name) => name !== 'vfs')
+  const names = [...DRIVER_NAMES, ...MISSING_NAMES, ...REMOVED_NAMES].filter((name) => name !== 'vfs')
   return names.filter((name) => isNonEmpty(join(root, name)))
 }
 
@@ -95,17 +92,14 @@ function refuse(name: string): OverlaidError {
   if (REMOVED_NAMES.includes(name)) {
     return new OverlaidError(
       'ERR_DRIVER_MISMATCH',
-      `Docker's driver ${name} is gone; this version has overlay2 only`,
+      `Docker's driver ${name} is gone, and this version does not have it`,
       {
         hint: 'pull or load the images again into a new data root',
       },
     )
   }
-  if ((DRIVER_NAMES as readonly string[]).includes(name)) {
-    return new OverlaidError(
-      'ERR_DRIVER_MISMATCH',
-      `driver ${name} is not here yet: this version has overlay2 only`,
-    )
+  if (MISSING_NAMES.includes(name)) {
+    return new OverlaidError('ERR_DRIVER_MISMATCH', `this version does not have the driver ${name}`)
   }
   const known = DRIVER_NAMES.join(', ')
   return new OverlaidError(

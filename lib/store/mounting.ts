@@ -47,7 +47,7 @@ export async function withSubject<T>(store: StoreContext, name: string, work: ()
 
 /** Where the driver has the merged view of `driverID`. */
 export function mergedPath(store: StoreContext, driverID: string): string {
-  return join(store.driver.home, driverID, 'merged')
+  return store.driver.mergedPath(driverID)
 }
 
 /**

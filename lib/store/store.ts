@@ -74,7 +74,7 @@ export class Store implements AsyncDisposable {
     expectAccess(path)
     checkVersion(path)
     const named = options.driver === undefined ? {} : { name: options.driver }
-    const { driver, refused } = selectDriver(path, { ...named, durability, onWarning })
+    const { driver, refused } = await selectDriver(path, { ...named, durability, onWarning })
     const open = new OpenRoot({ root: path, driver, durability, readOnly, onWarning })
     if (await isDockerdRunning(path)) {
       onWarning(`a dockerd runs on ${path}: what is read may change meanwhile, and nothing can be written`)

@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { MountOptions } from '../../lib/driver/driver.ts'
+import { mountAttributes, mountFlags } from '../../lib/driver/mount-attributes.ts'
 import {
   escapeValue,
   MAX_OPTION_BYTES,
-  mountAttributes,
-  mountFlags,
   optionString,
   overlayOptions,
 } from '../../lib/driver/overlay2/options.ts'

@@ -1,10 +1,10 @@
 /** Layers unpacked from member lists, and stacked by the overlay2 driver, for tests of apply and settle. */
 import { closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { applyLayer, type ApplyLayerOptions } from '../../lib/driver/overlay2/apply.ts'
-import type { ApplyNotes } from '../../lib/driver/overlay2/apply-notes.ts'
+import { applyLayer, type ApplyLayerOptions } from '../../lib/driver/upper/apply.ts'
+import type { ApplyNotes } from '../../lib/driver/upper/apply-notes.ts'
 import { openOverlay2 } from '../../lib/driver/overlay2/driver.ts'
-import { settleLayer } from '../../lib/driver/overlay2/settle.ts'
+import { settleLayer } from '../../lib/driver/upper/settle.ts'
 import { streamOf } from './image.ts'
 import { type LoopFileSystem, loopFileSystem } from './loopfs.ts'
 import { rawTar, type TarSpec } from './rawtar.ts'
@@ -56,7 +56,7 @@ export class LayerLab implements Disposable {
     const { dir, notes } = await this.apply(layer)
     const fd = openSync(dir, OPEN_DIR)
     try {
-      await settleLayer(fd, undefined, notes, { xattrPrefix: 'trusted.overlay.' })
+      await settleLayer(fd, undefined, notes)
     } finally {
       closeSync(fd)
     }

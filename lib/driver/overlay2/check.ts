@@ -6,22 +6,26 @@
  * What overlaid leaves alone: names that are no layer's (dockerd's quota device), and folders that are not named like
  * a layer of the store's making: BuildKit's snapshots have 25 characters and are in its own database.
  */
-import type { Stats } from 'node:fs'
-import { chmod, lstat, readdir, rename, rm, rmdir, symlink, unlink } from 'node:fs/promises'
+import { rename, rm, rmdir, symlink, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { mkdirDurable, TEMP_PREFIX, writeFileAtomic } from '../../fs/atomic.ts'
 import { mountIDAt } from '../../native/mount.ts'
 import type { DriverProblem } from '../driver.ts'
-import type { Home } from './home.ts'
+import {
+  damage,
+  find,
+  leftovers,
+  looseMode,
+  missingLayers,
+  namesIn,
+  orphanLayers,
+  rubbish,
+} from '../home/check.ts'
+import type { Home } from '../home/home.ts'
 import { folderOf, formatLower, isLinkName, type LayerFolder, LINK_DIR, linkTarget, MODES } from './layout.ts'
 import { findIDOfLink, layerExists, nameInLinks, newLinkName, readText } from './links.ts'
-import { isAbandoned, listStaging, withAbandoned } from './staging-folder.ts'
-import { isAbandonedProbe, PROBE_PREFIX, removeAbandonedProbe } from './probe-folder.ts'
-import { deleteTree, listTrash, moveToTrash } from './trash.ts'
-
-/** Ids that only the store gives, so that one it does not know belongs to nobody. */
-const STORE_ID = /^[0-9a-f]{64}(-init)?$/
+import { moveToTrash } from '../home/trash.ts'
 
 export async function checkHome(
   home: Home,
@@ -30,11 +34,12 @@ export async function checkHome(
   remove: (id: string) => Promise<void>,
 ): Promise<DriverProblem[]> {
   const names = await linkNames(home, ids, referenced)
-  const problems = [...missingLayers(home, ids, referenced), ...(await looseMode(home.path))]
+  const pathOf = (id: string): string => folderOf(home.path, id).dir
+  const problems = [...missingLayers(ids, referenced, pathOf), ...(await looseMode(home.path))]
   for (const id of ids) {
     if (referenced.has(id)) problems.push(...(await checkLayer({ home, id, referenced, names })))
-    else if (STORE_ID.test(id)) problems.push(orphan(home, id, remove))
   }
+  problems.push(...orphanLayers(ids, referenced, pathOf, remove))
   problems.push(...(await danglingLinks(home, names, referenced)), ...(await leftovers(home)))
   return problems
 }
@@ -107,24 +112,6 @@ async function nameInChild(
   return undefined
 }
 
-function missingLayers(
-  home: Home,
-  ids: readonly string[],
-  referenced: ReadonlyMap<string, string | undefined>,
-): DriverProblem[] {
-  const there = new Set(ids)
-  return [...referenced.keys()]
-    .filter((id) => !there.has(id))
-    .map((id) =>
-      damage('missing-layer', join(home.path, id), 'the store knows this layer, its folder is gone'),
-    )
-}
-
-function orphan(home: Home, id: string, remove: (id: string) => Promise<void>): DriverProblem {
-  const detail = 'no image and no container has this layer'
-  return rubbish('orphan-layer', folderOf(home.path, id).dir, detail, () => remove(id))
-}
-
 async function checkDiff(folder: LayerFolder): Promise<DriverProblem[]> {
   if ((await find(folder.diff))?.isDirectory() === true) return []
   return [damage('missing-diff', folder.diff, "the layer's content is gone")]
@@ -185,17 +172,6 @@ function chainAbove(id: string, referenced: ReadonlyMap<string, string | undefin
   return chain
 }
 
-/** CVE-2021-41091: whoever may walk into a layer may run the setuid programs of old images. */
-async function looseMode(path: string): Promise<DriverProblem[]> {
-  const stat = await find(path)
-  if (stat === undefined || (stat.mode & 0o007) === 0) return []
-  const mode = (stat.mode & 0o777).toString(8)
-  const repair = (): Promise<void> => chmod(path, MODES.layer)
-  return [
-    damage('loose-mode', path, `its mode is 0${mode}: any user can reach the setuid files below it`, repair),
-  ]
-}
-
 async function staleFiles(home: Home, folder: LayerFolder): Promise<DriverProblem[]> {
   const problems: DriverProblem[] = []
   if ((await find(folder.merged)) !== undefined && (await mountIDAt(folder.merged)) === undefined) {
@@ -243,55 +219,8 @@ async function danglingLinks(
   return problems
 }
 
-async function leftovers(home: Home): Promise<DriverProblem[]> {
-  const problems: DriverProblem[] = []
-  for (const path of await listStaging(home.path)) {
-    if (!(await isAbandoned(path))) continue
-    const repair = async (): Promise<void> => {
-      await withAbandoned(path, async () => deleteTree(await moveToTrash(home.path, path)))
-    }
-    problems.push(rubbish('stale-staging', path, 'its owner died before the layer was whole', repair))
-  }
-  for (const path of await listTrash(home.path)) {
-    const repair = (): Promise<void> => deleteTree(path)
-    problems.push(rubbish('trash', path, 'a removed layer, not deleted yet', repair))
-  }
-  for (const name of (await namesIn(home.path)).filter((found) => found.startsWith(PROBE_PREFIX))) {
-    const path = join(home.path, name)
-    if (!(await isAbandonedProbe(path))) continue
-    problems.push(rubbish('probe-folder', path, 'a probe was cut off', () => removeAbandonedProbe(path)))
-  }
-  return problems
-}
-
 async function writeText({ durability }: Home, path: string, text: string, mode: number): Promise<void> {
   // A directory in the file's place would refuse the rename; there is nothing of value in it.
   if ((await find(path))?.isDirectory() === true) await rm(path, { recursive: true })
   await writeFileAtomic(path, text, { mode, durability })
-}
-
-async function find(path: string): Promise<Stats | undefined> {
-  try {
-    return await lstat(path)
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
-  }
-}
-
-async function namesIn(dir: string): Promise<string[]> {
-  try {
-    return (await readdir(dir)).sort()
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
-    throw error
-  }
-}
-
-function damage(kind: string, path: string, detail: string, repair?: () => Promise<void>): DriverProblem {
-  return { kind, severity: 'damage', path, detail, ...(repair === undefined ? {} : { repair }) }
-}
-
-function rubbish(kind: string, path: string, detail: string, repair: () => Promise<void>): DriverProblem {
-  return { kind, severity: 'rubbish', path, detail, repair }
 }

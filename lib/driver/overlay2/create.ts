@@ -17,11 +17,11 @@ import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { fsyncDir, fsyncPath, mkdirExactly, writeNewNow } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
-import type { Home } from './home.ts'
+import type { Home } from '../home/home.ts'
 import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, layerExists, makeLink, newLinkName } from './links.ts'
 import { alreadyThere, asTaken, lowerOver, markCommitted } from './publish.ts'
-import { newUnlockedPath } from './staging-folder.ts'
+import { newUnlockedPath } from '../home/staging-folder.ts'
 
 /** How often collectors may get in the way: one looks 16 times a run at most, and rarely sees what is there so shortly. */
 const ATTEMPTS = 32

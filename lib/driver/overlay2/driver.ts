@@ -14,15 +14,15 @@
  *     await driver.put(id)
  *     for await (const bytes of driver.diff(id, cacheID)) …   // <id>/diff as a layer tar
  *
- * The parts: layout.ts draws the home; stage.ts has the commit protocol; mounts.ts counts mounts and mount.ts makes
- * them; diff.ts and changes.ts read an upper directory; check.ts finds what is broken or left over. What mounts
+ * The parts: layout.ts draws the home; stage.ts has the commit protocol; mount-layer.ts and mount.ts make mounts;
+ * ../upper/ unpacks into an upper directory and reads it; check.ts finds what is broken or left over. What mounts
  * don't need is imported when it is first asked for.
  */
 import { unlinkSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { type Durability, fsyncDir, mkdirDurable, mkdirsDurable } from '../../fs/atomic.ts'
+import { type Durability, fsyncDir, mkdirDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { diskUsageOf } from '../../fs/usage.ts'
 import type {
@@ -37,23 +37,25 @@ import type {
   StagedLayer,
 } from '../driver.ts'
 import { describeBacking } from '../backing.ts'
+import { detached } from '../detached.ts'
 import { type TarPiece, TarStream } from '../tar-stream.ts'
 import { createLayer } from './create.ts'
-import type { Home } from './home.ts'
-import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES, STAGING_DIR, TRASH_DIR } from './layout.ts'
+import { type Home, makeHome } from '../home/home.ts'
+import { Mounts } from '../home/mounts.ts'
+import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readText } from './links.ts'
-import { Mounts } from './mounts.ts'
-import { Trash } from './trash.ts'
+import { Trash } from '../home/trash.ts'
 import { sizeOfDiff, UpperReader } from './upper-reader.ts'
-import { detached, openParentView } from './view.ts'
+import { mountLayer } from './mount-layer.ts'
+import { openParentView } from './view.ts'
 
 export interface Overlay2Options {
   readonly durability: Durability
 }
 
 // Not in the methods: in a function with `await using` TypeScript 6.0 leaves the .ts of an import() as it is.
-const importDiff = () => import('./diff.ts')
-const importChanges = () => import('./changes.ts')
+const importDiff = () => import('../upper/diff.ts')
+const importChanges = () => import('../upper/changes.ts')
 
 /** Opens the driver on its home, `<root>/overlay2`. Reads and writes nothing yet. */
 export function openOverlay2(home: string, options: Overlay2Options): Overlay2Driver {
@@ -72,7 +74,10 @@ export class Overlay2Driver implements Driver {
   constructor(home: Home) {
     this.home = home.path
     this.#home = home
-    this.#mounts = new Mounts(home)
+    this.#mounts = new Mounts({
+      mergedPath: (id) => this.mergedPath(id),
+      openMount: (id, options) => mountLayer(home, id, options),
+    })
     this.#trash = new Trash(home.path)
   }
 
@@ -94,11 +99,8 @@ export class Overlay2Driver implements Driver {
 
   async #prepare(verified: boolean): Promise<void> {
     if (!verified) await this.verify()
-    const { durability } = this.#home
-    await mkdirsDurable(this.home, { mode: MODES.home, durability })
-    await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability })
-    await mkdirDurable(join(this.home, STAGING_DIR), { mode: MODES.staging, durability })
-    await mkdirDurable(join(this.home, TRASH_DIR), { mode: MODES.staging, durability })
+    await makeHome(this.#home)
+    await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability: this.#home.durability })
   }
 
   async stage(): Promise<StagedLayer> {
@@ -126,6 +128,10 @@ export class Overlay2Driver implements Driver {
     return first === undefined ? undefined : idOfLink(this.home, first)
   }
 
+  mergedPath(id: string): string {
+    return folderOf(this.home, id).merged
+  }
+
   async get(id: string, options: MountOptions = {}): Promise<string> {
     return await this.#mounts.get(id, options)
   }
@@ -135,11 +141,12 @@ export class Overlay2Driver implements Driver {
   }
 
   async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
-    return detached(await this.#mounts.open(id, folderOf(this.home, id), options))
+    return detached(await mountLayer(this.#home, id, options))
   }
 
   async remove(id: string): Promise<void> {
-    await this.#mounts.whileUnmounted(id, async (folder) => {
+    const folder = folderOf(this.home, id)
+    await this.#mounts.whileUnmounted(id, async () => {
       const link = readText(folder.link)?.trim()
       failpoint('driver.remove.before-rename')
       if (!this.#trash.add(folder.dir)) return
@@ -171,9 +178,8 @@ export class Overlay2Driver implements Driver {
     options: ApplyOptions = {},
   ): Promise<number> {
     const folder = await this.#child(id, parent)
-    const { applyTo, settleIn } = await import('./stage.ts')
-    const notes = await applyTo(folder, tar, options)
-    return notes.size + (await settleIn(this.#home, folder, parent, notes))
+    const { applyTo } = await import('./stage.ts')
+    return await applyTo(this.#home, folder, parent, tar, options)
   }
 
   diff(id: string, parent: string | undefined, options: { readonly signal?: AbortSignal } = {}): TarStream {

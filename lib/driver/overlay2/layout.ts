@@ -12,9 +12,8 @@
  *     │   ├── merged/                0700  the mount point; there only while mounted
  *     │   ├── committed              0600  empty; a child was made on this layer: it is mounted read-only from now on
  *     │   └── features               0600  ours: what a mount of this upper must go on having, see features.ts
- *     ├── staging/                   0700  ours: layers that no id names yet, each below its owner's lock
- *     │   └── <random>/{lock,layer/}
- *     └── trash/                     0700  ours: what remove() set aside, to be deleted without a lock
+ *     ├── staging/<random>/layer/          ours: layers that no id names yet, see ../home/home.ts
+ *     └── trash/                           ours: what remove() set aside
  *
  * Why l/: mount(2) cuts its options at a page, in silence, so 128 lowers must fit in one. With a link of 26
  * characters, {@link LINK_DIR} and a separator each lower takes 26 + 2 + 1 bytes, and
@@ -25,16 +24,12 @@
  *
  * Why lower holds the whole chain: a mount then reads one small file instead of one for each layer. It is said
  * twice, then — here and by the parents in the store — so check compares and mends it.
- *
- * Why staging and trash are in the home: rename(2) is what makes a layer appear and disappear at once, and it works
- * in one file system only. dockerd leaves names that it does not know alone.
  */
 import { join } from 'node:path'
 import { OverlaidError } from '../../errors.ts'
+import { isPlainID, STAGING_DIR, TRASH_DIR } from '../home/home.ts'
 
 export const LINK_DIR = 'l'
-export const STAGING_DIR = 'staging'
-export const TRASH_DIR = 'trash'
 
 /** Block device node that dockerd makes for project quotas on xfs. */
 const QUOTA_DEVICE = 'backingFsBlockDev'
@@ -43,9 +38,7 @@ const RESERVED: ReadonlySet<string> = new Set([LINK_DIR, STAGING_DIR, TRASH_DIR,
 
 /** Exact modes, whatever the umask. */
 export const MODES = {
-  home: 0o710,
   links: 0o700,
-  staging: 0o700,
   layer: 0o710,
   diff: 0o755,
   work: 0o700,
@@ -53,7 +46,6 @@ export const MODES = {
   lower: 0o644,
   committed: 0o600,
   features: 0o600,
-  lock: 0o600,
 } as const
 
 /** Files and folders of one layer. */
@@ -82,14 +74,9 @@ export function layerFolder(dir: string): LayerFolder {
   }
 }
 
-/**
- * Any name that is one plain path component and none of the home's own. moby uses 64 hex digits, with `-init` for
- * init layers, BuildKit 25 characters of base 36; a caller of this library may use words.
- */
-const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
-
+/** None of the home's own names. */
 export function isLayerID(id: string): boolean {
-  return ID.test(id) && !RESERVED.has(id)
+  return isPlainID(id) && !RESERVED.has(id)
 }
 
 /** The folder of `id` in `home`. @throws ERR_INVALID_ARGUMENT before the id gets into any path */

@@ -24,14 +24,13 @@ import { cloneMount, type Detached } from '../../native/mount.ts'
 import { bestRung, type Rung } from '../../native/rung.ts'
 import { OVERLAYFS_MAGIC } from '../../native/statfs.ts'
 import type { MountOptions } from '../driver.ts'
+import { mountAttributes, mountFlags } from '../mount-attributes.ts'
 import {
   escapeValue,
   type LayerNames,
   MAX_LOWERS,
   MAX_LOWERS_MOUNT2,
   MAX_VALUE_BYTES,
-  mountAttributes,
-  mountFlags,
   type MountOption,
   optionString,
   overlayOptions,

@@ -16,7 +16,6 @@
  * By descriptor nothing is escaped at all.
  */
 import { OverlaidError } from '../../errors.ts'
-import { MOUNT_ATTR, MS } from '../../native/flags.ts'
 import type { Bytes } from '../../native/binding.ts'
 import type { MountOptions } from '../driver.ts'
 
@@ -73,29 +72,6 @@ function refuseContradictions(options: MountOptions, hasUpper: boolean): void {
   if (options.context?.includes('"') === true) {
     refuse('a SELinux context has no quotes', 'give it as ls -Z prints it')
   }
-}
-
-const ATTRIBUTES = {
-  nosuid: [MOUNT_ATTR.MOUNT_ATTR_NOSUID, MS.MS_NOSUID],
-  nodev: [MOUNT_ATTR.MOUNT_ATTR_NODEV, MS.MS_NODEV],
-  noexec: [MOUNT_ATTR.MOUNT_ATTR_NOEXEC, MS.MS_NOEXEC],
-  noatime: [MOUNT_ATTR.MOUNT_ATTR_NOATIME, MS.MS_NOATIME],
-  readOnly: [MOUNT_ATTR.MOUNT_ATTR_RDONLY, MS.MS_RDONLY],
-} as const
-
-/** The options that belong to the mount and not to the file system, as MOUNT_ATTR_* bits. */
-export function mountAttributes(options: MountOptions): number {
-  return attributeBits(options, 0)
-}
-
-/** The same as MS_* flags, for mount(2). */
-export function mountFlags(options: MountOptions): number {
-  return attributeBits(options, 1)
-}
-
-function attributeBits(options: MountOptions, column: 0 | 1): number {
-  const names = Object.keys(ATTRIBUTES) as (keyof typeof ATTRIBUTES)[]
-  return names.reduce((bits, name) => (options[name] === true ? bits | ATTRIBUTES[name][column] : bits), 0)
 }
 
 /** A layer's name for fsconfig's upperdir and workdir, which are un-escaped once. */

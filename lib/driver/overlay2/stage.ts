@@ -9,81 +9,58 @@
  *     staging/<x>/layer → <id>, the home synced             the layer is there, whole
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
-import { constants, openSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasCode, OverlaidError } from '../../errors.ts'
 import { fsyncDir, mkdirDurable, writeFileAtomic } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { AT_FDCWD, binding } from '../../native/binding.ts'
-import { OwnedFd } from '../../native/fd.ts'
 import { RENAME } from '../../native/flags.ts'
-import type { ByteStream } from '../../tar/byte-source.ts'
-import type { ApplyOptions, StagedLayer } from '../driver.ts'
-import { applyLayer } from './apply.ts'
-import type { ApplyNotes } from './apply-notes.ts'
-import { type Home, XATTR_PREFIX } from './home.ts'
+import type { ApplyOptions } from '../driver.ts'
+import type { Home } from '../home/home.ts'
+import { settleIn, StagedUpper, stageUpper, type Unpacking, unpackInto } from '../home/staged.ts'
+import type { StagingFolder } from '../home/staging-folder.ts'
+import { moveToTrash } from '../home/trash.ts'
+import { OVERLAY_MARKS } from '../upper/marks.ts'
 import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, layerExists, makeLink, nameInLinks, newLinkName, readLink } from './links.ts'
 import { alreadyThere, lowerOver, markCommitted, renameInto } from './publish.ts'
-import { settleLayer } from './settle.ts'
-import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
-import { deleteTree, moveToTrash } from './trash.ts'
 import { openView } from './view.ts'
 
-/** Opens an empty staged layer. */
-export async function stageLayer(home: Home): Promise<Staged> {
-  const folder = await makeStagingFolder(home.path)
-  const staged = new Staged(home, folder)
-  try {
-    await mkdirDurable(staged.layer.dir, { mode: MODES.layer, durability: 'none' })
-    await mkdirDurable(staged.layer.diff, { mode: MODES.diff, durability: 'none' })
-  } catch (error) {
-    await staged.discard()
-    throw error
-  }
-  return staged
+function unpackingIn(home: Home): Unpacking {
+  const expectLayer = (id: string): void => void existingFolder(home.path, id)
+  return { home, marks: OVERLAY_MARKS, expectLayer, openTree: (id) => openView(home.path, id) }
 }
 
-/** `broken` while something is done to the content, and for good when that fails: half a layer is never committed. */
-type State = 'empty' | 'applied' | 'settled' | 'broken' | 'done'
+/** Opens an empty staged layer. */
+export function stageLayer(home: Home): Promise<Staged> {
+  const unpacking = unpackingIn(home)
+  return stageUpper(unpacking, (folder) => new Staged(unpacking, folder))
+}
 
-/** The {@link StagedLayer} of this driver. */
-export class Staged implements StagedLayer {
-  readonly path: string
+/** Unpacks `tar` into the empty layer `folder`, whose parent is `parent`. Returns its size. */
+export async function applyTo(
+  home: Home,
+  folder: LayerFolder,
+  parent: string | undefined,
+  tar: AsyncIterable<Buffer>,
+  options: ApplyOptions,
+): Promise<number> {
+  const unpacking = unpackingIn(home)
+  const notes = await unpackInto(folder.diff, tar, { ...options, marks: OVERLAY_MARKS })
+  await using view = parent === undefined ? undefined : await openView(home.path, parent)
+  const { added } = await settleIn(folder.diff, view?.fd.fd, notes, unpacking)
+  return notes.size + added
+}
+
+/** The staged layer of this driver. */
+export class Staged extends StagedUpper {
   readonly layer: LayerFolder
   readonly #home: Home
-  readonly #lock: OwnedFd
-  #state: State = 'empty'
-  #notes: ApplyNotes | undefined
-  #size = 0
-  #parent: string | undefined
 
-  constructor(home: Home, folder: StagingFolder) {
-    this.path = folder.path
-    this.layer = layerFolder(join(folder.path, 'layer'))
-    this.#home = home
-    this.#lock = folder.lock
-  }
-
-  async apply(tar: ByteStream, options: ApplyOptions = {}): Promise<number> {
-    this.#expect('empty')
-    this.#state = 'broken'
-    this.#notes = await applyTo(this.layer, tar, options)
-    this.#size = this.#notes.size
-    this.#state = 'applied'
-    return this.#size
-  }
-
-  async settle(parent: string | undefined): Promise<number> {
-    if (this.#state === 'settled' && this.#parent === parent) return this.#size
-    this.#expect('applied', 'empty')
-    if (parent !== undefined) existingFolder(this.#home.path, parent)
-    this.#state = 'broken'
-    if (this.#notes !== undefined) this.#size += await settleIn(this.#home, this.layer, parent, this.#notes)
-    this.#state = 'settled'
-    this.#parent = parent
-    return this.#size
+  constructor(unpacking: Unpacking, folder: StagingFolder) {
+    super(unpacking, folder)
+    this.layer = layerFolder(this.dir)
+    this.#home = unpacking.home
   }
 
   async commit(id: string, parent: string | undefined): Promise<void> {
@@ -94,7 +71,7 @@ export class Staged implements StagedLayer {
     const link = newLinkName()
     await this.#writeMetadata(link, below)
     await this.#publish(id, link, target)
-    await this.#finish()
+    await this.finish()
   }
 
   async replace(id: string, parent: string | undefined): Promise<void> {
@@ -111,7 +88,7 @@ export class Staged implements StagedLayer {
     await binding.renameat2(AT_FDCWD, this.layer.dir, AT_FDCWD, target.dir, RENAME.RENAME_EXCHANGE)
     await fsyncDir(home, this.#home)
     await moveToTrash(home, this.layer.dir)
-    await this.#finish()
+    await this.finish()
   }
 
   /** Into a place that is free, under a name of l/ that may be there already. */
@@ -121,7 +98,7 @@ export class Staged implements StagedLayer {
       await renameInto(this.layer.dir, target.dir, id)
       await fsyncDir(this.#home.path, this.#home)
     }
-    await this.#finish()
+    await this.finish()
   }
 
   async #writeMetadata(link: string, parent: LayerFolder | undefined): Promise<void> {
@@ -155,77 +132,4 @@ export class Staged implements StagedLayer {
     failpoint('driver.commit.before-sync')
     await fsyncDir(home, this.#home)
   }
-
-  async #finish(): Promise<void> {
-    this.#state = 'done'
-    failpoint('driver.commit.before-cleanup')
-    await this.#removeFolder()
-  }
-
-  async discard(): Promise<void> {
-    if (this.#state === 'done') return
-    this.#state = 'done'
-    await this.#removeFolder()
-  }
-
-  /** The lock goes last, so that nobody else begins to remove the same folder. */
-  async #removeFolder(): Promise<void> {
-    try {
-      await deleteTree(await moveToTrash(this.#home.path, this.path))
-    } catch (error) {
-      // A collector that took it for abandoned cannot be: the lock was held. But the home may be gone as a whole.
-      if (!hasCode(error, 'ENOENT')) throw error
-    } finally {
-      this.#lock.close()
-    }
-  }
-
-  #expect(...states: State[]): void {
-    if (states.includes(this.#state)) return
-    throw new OverlaidError(
-      'ERR_INVALID_ARGUMENT',
-      `this staged layer is ${this.#state}: it takes one apply, one commit`,
-    )
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.discard()
-  }
-}
-
-/** Unpacks `tar` into a layer's diff folder. */
-export async function applyTo(
-  folder: LayerFolder,
-  tar: ByteStream,
-  options: ApplyOptions,
-): Promise<ApplyNotes> {
-  const diff = openDirectory(folder.diff)
-  try {
-    return await applyLayer(diff.fd, tar, options)
-  } finally {
-    diff.close()
-  }
-}
-
-/** Settles an unpacked layer against its parent and makes its content durable; returns the bytes that added. */
-export async function settleIn(
-  home: Home,
-  folder: LayerFolder,
-  parent: string | undefined,
-  notes: ApplyNotes,
-): Promise<number> {
-  await using view = parent === undefined ? undefined : await openView(home.path, parent)
-  const diff = openDirectory(folder.diff)
-  try {
-    const added = await settleLayer(diff.fd, view?.fd.fd, notes, { xattrPrefix: XATTR_PREFIX })
-    // One syncfs costs less than an fsync a file, and brings the folders' entries along.
-    if (home.durability === 'full') await binding.syncfs(diff.fd)
-    return added
-  } finally {
-    diff.close()
-  }
-}
-
-function openDirectory(path: string): OwnedFd {
-  return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
 }

@@ -8,7 +8,7 @@ import { hasCode, OverlaidError } from '../../errors.ts'
 import { type Backing, describeBacking, deviceOf, hasEntryTypes, nearestExisting } from '../backing.ts'
 import { isLayerID, layerFolder } from './layout.ts'
 import { tryOverlay } from './probe.ts'
-import { inProbeFolder } from './probe-folder.ts'
+import { inProbeFolder } from '../home/probe-folder.ts'
 
 /**
  * Checks that `home` can be the driver's home. Nothing is left behind, and where a look at what is there tells,

@@ -3,10 +3,10 @@ import { constants, openSync } from 'node:fs'
 import { OwnedFd } from '../../native/fd.ts'
 import { walk, type WalkEntry } from '../../fs/walk.ts'
 import type { DetachedMount } from '../driver.ts'
-import { type DiffEntry, type DiffOptions, diffEntries, inodeOf } from './diff.ts'
+import { type DiffEntry, type DiffOptions, diffEntries, inodeOf } from '../upper/diff.ts'
 import { readFeatures } from './features.ts'
 import type { LayerFolder } from './layout.ts'
-import { isDirectory } from './upper.ts'
+import { isDirectory } from '../upper/upper.ts'
 import { openView } from './view.ts'
 
 export class UpperReader implements AsyncDisposable {

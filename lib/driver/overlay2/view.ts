@@ -1,5 +1,5 @@
 /** A layer's merged content to read from: detached, read-only, gone when it is closed. */
-import type { Detached } from '../../native/mount.ts'
+import { detached } from '../detached.ts'
 import type { DetachedMount } from '../driver.ts'
 import { type Features, readFeatures } from './features.ts'
 import { folderOf, LINK_DIR } from './layout.ts'
@@ -26,14 +26,4 @@ export async function openParentView(home: string, id: string): Promise<Detached
 
 async function mountView(home: string, lowers: string[], features?: Features): Promise<DetachedMount> {
   return detached(await mountOverlay({ home, lowers, options: { readOnly: true, ...features } }))
-}
-
-/** A mount that lives as long as its descriptor. */
-export function detached({ fd, mountID }: Detached): DetachedMount {
-  return {
-    fd,
-    mountID,
-    // The last descriptor's close is the unmount, which may take its time.
-    [Symbol.asyncDispose]: () => fd.closeAsync(),
-  }
 }

@@ -3,6 +3,7 @@ import { closeSync, constants } from 'node:fs'
 import { hasCode } from '../../errors.ts'
 import { binding, type ScannedEntry, type Stat, type Xattr } from '../../native/binding.ts'
 import { AT, S } from '../../native/flags.ts'
+import { OVERLAY_MARKS } from './marks.ts'
 
 export type FoundKind = 'dir' | 'symlink' | 'file' | 'whiteout' | 'other'
 
@@ -28,14 +29,22 @@ export function parentsFirst(paths: Iterable<string>): string[] {
 /** A tree below a root; paths are latin1 strings, a character a byte, relative to it, the root's own is empty. */
 export class TreeLook {
   readonly root: number
+  readonly #whiteoutMinor: number
 
-  constructor(root: number) {
+  /** @param whiteoutMinor of the device that stands for a deleted name */
+  constructor(root: number, whiteoutMinor: number) {
     this.root = root
+    this.#whiteoutMinor = whiteoutMinor
+  }
+
+  kindOf(stat: Stat): FoundKind {
+    return kindOf(stat, this.#whiteoutMinor)
   }
 
   /** What is at `path`; undefined when nothing is, or one of its parents is no directory. */
   async find(path: string): Promise<Found | undefined> {
-    return this.#at(path, foundAt)
+    const stat = await this.#at(path, statAt)
+    return stat === undefined ? undefined : { kind: this.kindOf(stat), stat }
   }
 
   /** A symlink's target. It must be there. */
@@ -77,9 +86,8 @@ export class TreeLook {
   }
 }
 
-async function foundAt(parentFd: number, name: Buffer): Promise<Found> {
-  const stat = await binding.statx(parentFd, name, AT.AT_SYMLINK_NOFOLLOW)
-  return { kind: kindOf(stat), stat }
+function statAt(parentFd: number, name: Buffer): Promise<Stat> {
+  return binding.statx(parentFd, name, AT.AT_SYMLINK_NOFOLLOW)
 }
 
 /** By name below the parent's descriptor: descriptors opened with O_PATH have no attributes. */
@@ -99,17 +107,18 @@ export interface FullFound extends Found {
   readonly target: Buffer | undefined
 }
 
-/** Everything about `name` in a directory that is open. @throws ENOENT */
+/** Everything about `name` in a directory of a merged tree that is open. @throws ENOENT */
 export async function lookAt(parentFd: number, name: Buffer): Promise<FullFound> {
-  const found = await foundAt(parentFd, name)
-  const target = found.kind === 'symlink' ? await binding.readlinkat(parentFd, name) : undefined
-  return { ...found, xattrs: await xattrsAt(parentFd, name), target }
+  const stat = await statAt(parentFd, name)
+  const kind = kindOf(stat, OVERLAY_MARKS.whiteoutMinor)
+  const target = kind === 'symlink' ? await binding.readlinkat(parentFd, name) : undefined
+  return { kind, stat, xattrs: await xattrsAt(parentFd, name), target }
 }
 
-export function kindOf({ mode, rdevMajor, rdevMinor }: Stat): FoundKind {
+function kindOf({ mode, rdevMajor, rdevMinor }: Stat, whiteoutMinor: number): FoundKind {
   const type = mode & S.S_IFMT
   if (type === S.S_IFDIR) return 'dir'
   if (type === S.S_IFLNK) return 'symlink'
   if (type === S.S_IFREG) return 'file'
-  return type === S.S_IFCHR && rdevMajor === 0 && rdevMinor === 0 ? 'whiteout' : 'other'
+  return type === S.S_IFCHR && rdevMajor === 0 && rdevMinor === whiteoutMinor ? 'whiteout' : 'other'
 }

@@ -5,12 +5,12 @@
 import type { Bytes } from '../../native/binding.ts'
 import { type FileOp, fileops, type OpMeta } from '../../native/file-op.ts'
 import { S } from '../../native/flags.ts'
-import { OPAQUE_VALUE, OPAQUE_XATTR } from '../../oci/whiteout.ts'
+import { OPAQUE_VALUE } from '../../oci/whiteout.ts'
 import { components } from '../../tar/name.ts'
 import type { ApplyNotes } from './apply-notes.ts'
 import { pathBytes } from './apply-tree.ts'
 import { type Found, splitLast, TreeLook } from './settle-look.ts'
-import type { MarkPrefix } from './upper.ts'
+import { type Marks, OVERLAY_MARKS } from './marks.ts'
 
 /** The kernel's MAXSYMLINKS. */
 const MAX_LINKS = 40
@@ -26,15 +26,17 @@ export class SettlingLayer {
   readonly opaque: Set<string>
   /** Hard links still to be made, the path they go to by the name they lead to; in the archive's order. */
   readonly links: Map<string, string>
-  readonly #prefix: MarkPrefix
+  readonly #marks: Marks
   /** Times of folders that the archive gave, to be put back. */
   readonly #times = new Map<string, { mtimeSec: number; mtimeNsec: number }>()
   readonly #lower = new Map<string, Promise<Found | undefined>>()
 
-  constructor(diffFd: number, parentRootFd: number | undefined, notes: ApplyNotes, prefix: MarkPrefix) {
-    this.upper = new TreeLook(diffFd)
-    this.below = parentRootFd === undefined ? undefined : new TreeLook(parentRootFd)
-    this.#prefix = prefix
+  constructor(diffFd: number, parentRootFd: number | undefined, notes: ApplyNotes, marks: Marks) {
+    this.upper = new TreeLook(diffFd, marks.whiteoutMinor)
+    // What a merged tree shows has no marks; a 0:0 device in it would become one in any upper directory.
+    const { whiteoutMinor } = OVERLAY_MARKS
+    this.below = parentRootFd === undefined ? undefined : new TreeLook(parentRootFd, whiteoutMinor)
+    this.#marks = marks
     const text = (path: Buffer): string => path.toString('latin1')
     this.implied = new Map(notes.implied.map(({ path, fresh }) => [text(path), { fresh }]))
     this.whiteouts = new Set(notes.whiteouts.map(text))
@@ -130,15 +132,26 @@ export class SettlingLayer {
     this.#lower.clear()
   }
 
-  /** Marks the opaque folders that have something to hide: the kernel shows the mark itself in a layer alone. */
+  /** Makes a whiteout at `path`, where nothing is. */
+  async addWhiteout(path: string): Promise<void> {
+    await this.changing(splitLast(path).parent)
+    const device = { major: 0, minor: this.#marks.whiteoutMinor }
+    await this.run([{ op: 'node', path: pathBytes(path), ...device, ...DEFAULT_DIR, mode: S.S_IFCHR }])
+    this.whiteouts.add(path)
+  }
+
+  /**
+   * Forgets the opaque folders that have nothing to hide, and marks the others: the kernel shows the mark itself in a
+   * layer alone.
+   */
   async markOpaque(): Promise<void> {
-    const xattrs = [{ name: this.#prefix + OPAQUE_XATTR, value: OPAQUE_VALUE }]
-    const ops: FileOp[] = []
     for (const path of this.opaque) {
-      if ((await this.lowerAt(path))?.kind !== 'dir') continue
-      ops.push({ op: 'meta', path: pathBytes(path), xattrs })
+      if ((await this.lowerAt(path))?.kind !== 'dir') this.opaque.delete(path)
     }
-    await this.run(ops)
+    const { opaqueXattr } = this.#marks
+    if (opaqueXattr === undefined) return
+    const xattrs = [{ name: opaqueXattr, value: OPAQUE_VALUE }]
+    await this.run([...this.opaque].map((path) => ({ op: 'meta', path: pathBytes(path), xattrs })))
   }
 
   /** Renames entries of the folder `from`, which have no namesakes in `to`, and follows them in the notes. */

@@ -37,7 +37,7 @@ async function makeFolder(parent: string): Promise<string> {
     return await mkdtemp(join(parent, PROBE_PREFIX))
   } catch (error) {
     if (!hasCode(error, 'EACCES', 'EPERM')) throw error
-    throw new OverlaidError('ERR_NO_PRIVILEGE', `no permission to write in ${parent}: overlay2 needs root`, {
+    throw new OverlaidError('ERR_NO_PRIVILEGE', `no permission to write in ${parent}: a storage driver needs root`, {
       path: parent,
       cause: error,
     })

@@ -38,8 +38,11 @@ import {
   type Place,
   visitTree,
 } from './apply-tree.ts'
+import { type Marks, OVERLAY_MARKS } from './marks.ts'
 
 export interface ApplyLayerOptions {
+  /** What deleted names become; default overlayfs' own. */
+  readonly marks?: Marks
   readonly limits?: TarLimits
   readonly observer?: TarObserver
   readonly signal?: AbortSignal
@@ -56,11 +59,11 @@ export async function applyLayer(
   tar: ByteStream,
   options: ApplyLayerOptions,
 ): Promise<ApplyNotes> {
-  const { observer, signal } = options
+  const { observer, signal, marks = OVERLAY_MARKS } = options
   const source = byteSource(tar)
   const pool = new ChunkPool()
   const queue = new OpQueue(diffFd, pool, signal)
-  const applier = new Applier(queue, pool)
+  const applier = new Applier(queue, pool, marks)
   const scanner = new TarScanner(applier, { ...options, readRun: runReader() })
   try {
     await feed(source, scanner, { pool, observer, signal, afterPiece: () => queue.room() })
@@ -82,15 +85,17 @@ const MAX_MINOR = 0xfffff
 class Applier implements TarSink {
   readonly #queue: OpQueue
   readonly #pool: ChunkPool
+  readonly #marks: Marks
   readonly #tree = new LayerTree()
   /** In the archive's order, with the paths they are at. */
   readonly #lowerLinks = new Map<LowerNode, string>()
   /** Of the file that is coming in. */
   #body: Body | undefined
 
-  constructor(queue: OpQueue, pool: ChunkPool) {
+  constructor(queue: OpQueue, pool: ChunkPool, marks: Marks) {
     this.#queue = queue
     this.#pool = pool
+    this.#marks = marks
   }
 
   member(header: TarHeader, offset: number): 'file' | 'record' {
@@ -181,7 +186,7 @@ class Applier implements TarSink {
     if (existing !== undefined) this.#remove(place)
     this.#tree.put(place, { kind: 'whiteout' })
     const meta: OpMeta = { ...metaOf(header), mode: S.S_IFCHR, xattrs: [] }
-    this.#queue.structure.node(place.path, 0, 0, meta)
+    this.#queue.structure.node(place.path, 0, this.#marks.whiteoutMinor, meta)
   }
 
   #addMember(entry: Entry, folder: string, name: string): void {
@@ -280,7 +285,8 @@ class Applier implements TarSink {
       this.#queue.structure.symlink(path, linkname, meta)
       return
     }
-    if (devMajor > MAX_MAJOR || devMinor > MAX_MINOR) {
+    const isMark = type === 'char' && devMajor === 0 && devMinor === this.#marks.whiteoutMinor
+    if (isMark || devMajor > MAX_MAJOR || devMinor > MAX_MINOR) {
       const text = `the device number ${String(devMajor)}:${String(devMinor)} does not exist`
       throw badTar(text, placeOf(entry))
     }

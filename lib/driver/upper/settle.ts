@@ -13,35 +13,43 @@
  * 6. An opaque root becomes a whiteout for each name in the root below: the kernel does not look at the root's mark.
  */
 import type { FileOp } from '../../native/file-op.ts'
-import { S } from '../../native/flags.ts'
 import type { ApplyNotes } from './apply-notes.ts'
 import { isForeignXattr } from './apply-meta.ts'
 import { pathBytes } from './apply-tree.ts'
+import { type Marks, OVERLAY_MARKS } from './marks.ts'
 import { DEFAULT_DIR, SettlingLayer } from './settle-layer.ts'
 import { settleLinks } from './settle-links.ts'
 import { parentsFirst, splitLast } from './settle-look.ts'
 import { settleMoves } from './settle-moves.ts'
-import type { MarkPrefix } from './upper.ts'
 
 export interface SettleOptions {
-  readonly xattrPrefix: MarkPrefix
+  /** Those that it was unpacked with; default overlayfs' own. */
+  readonly marks?: Marks
   readonly signal?: AbortSignal
+}
+
+/** What settling came to. Paths are relative, of a character a byte. */
+export interface Settled {
+  /** Bytes that this added to {@link ApplyNotes.size}. */
+  readonly added: number
+  /** Deleted names, and folders that hide all that is below them. */
+  readonly whiteouts: ReadonlySet<string>
+  readonly opaque: ReadonlySet<string>
 }
 
 /**
  * Settles the unpacked layer `diffFd`. Once for each unpacking, of base layers too.
  *
  * @param parentRootFd - the parent's merged content, read-only; undefined for a base layer
- * @returns the bytes this added to {@link ApplyNotes.size}
  * @throws ERR_BAD_TAR for a hard link to nothing, or two entries that fall together; then the layer is useless
  */
 export async function settleLayer(
   diffFd: number,
   parentRootFd: number | undefined,
   notes: ApplyNotes,
-  { xattrPrefix, signal }: SettleOptions,
-): Promise<number> {
-  const layer = new SettlingLayer(diffFd, parentRootFd, notes, xattrPrefix)
+  { marks = OVERLAY_MARKS, signal }: SettleOptions = {},
+): Promise<Settled> {
+  const layer = new SettlingLayer(diffFd, parentRootFd, notes, marks)
   if (notes.rootOpaque) await hideRoot(layer)
   await settleMoves(layer, signal)
   const added = await settleLinks(layer, signal)
@@ -50,7 +58,7 @@ export async function settleLayer(
   await layer.markOpaque()
   await giveImpliedMetadata(layer)
   await layer.restoreTimes()
-  return added
+  return { added, whiteouts: layer.whiteouts, opaque: layer.opaque }
 }
 
 /** Does by single whiteouts what an opaque mark on the root would do. */
@@ -58,19 +66,12 @@ async function hideRoot(layer: SettlingLayer): Promise<void> {
   for (const { name } of (await layer.below?.list('')) ?? []) {
     const path = name.toString('latin1')
     const own = await layer.upper.find(path)
-    if (own === undefined) await addWhiteout(layer, path)
+    if (own === undefined) await layer.addWhiteout(path)
     else if (own.kind === 'dir') {
       if (layer.implied.has(path)) layer.implied.set(path, { fresh: true })
       layer.makeOpaque(path)
     }
   }
-}
-
-async function addWhiteout(layer: SettlingLayer, path: string): Promise<void> {
-  await layer.changing(splitLast(path).parent)
-  const at = pathBytes(path)
-  await layer.run([{ op: 'node', path: at, major: 0, minor: 0, ...DEFAULT_DIR, mode: S.S_IFCHR }])
-  layer.whiteouts.add(path)
 }
 
 async function dropWhiteouts(layer: SettlingLayer): Promise<void> {
@@ -89,7 +90,7 @@ async function dropEmptyDirs(layer: SettlingLayer): Promise<void> {
     if (path === '' || (lower?.kind === 'dir' && !fresh)) continue
     if ((await layer.upper.list(path)).length > 0) continue
     await layer.removeDir(path)
-    if (fresh && lower !== undefined) await addWhiteout(layer, path)
+    if (fresh && lower !== undefined) await layer.addWhiteout(path)
   }
 }
 

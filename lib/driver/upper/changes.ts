@@ -8,7 +8,9 @@
  * - a directory is listed for its own mode, owner or capability, or because something in it is;
  * - of a directory that is gone the name is deleted, not all below; of one that was made anew, the names in it.
  */
-import { closeSync, constants } from 'node:fs'
+import { closeSync } from 'node:fs'
+import { openFolderDeep } from '../../fs/open-deep.ts'
+import { isSameContent } from './same-content.ts'
 import { type Facts, joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
 import { binding } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
@@ -26,6 +28,8 @@ export interface ChangesOptions {
   readonly prefix: MarkPrefix
   /** The merged view of the layer itself: read in place of the upper below a renamed directory. */
   readonly view?: number
+  /** The tree's root: files that may differ in their content alone are read, there and in the parent. */
+  readonly contentOf?: number
   readonly signal?: AbortSignal
 }
 
@@ -41,6 +45,22 @@ export async function listChanges(
   const xattrWhiteouts = value !== undefined && holdsXattrWhiteouts([{ name, value }], options.prefix)
   const root = { path: Buffer.alloc(0), wasDirectory: parentFd !== undefined, hides: false }
   await comparison.compare(diffFd, parentFd, { ...root, merged: false, xattrWhiteouts })
+  return comparison.changes.sort((a, b) => Buffer.compare(a.path, b.path))
+}
+
+/**
+ * The changes of a tree that is whole against its parent's, sorted by path: both are walked. The list is that of an
+ * upper directory's, but where files are alike in all that stat(2) tells and a time has lost its nanoseconds in a tar:
+ * then their content is compared, as continuity does.
+ */
+export async function compareTrees(
+  treeFd: number,
+  parentFd: number | undefined,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<Change[]> {
+  const comparison = new Comparison(parentFd, { ...options, prefix: 'trusted.overlay.', contentOf: treeFd })
+  const root = { path: Buffer.alloc(0), wasDirectory: parentFd !== undefined, hides: true }
+  await comparison.compare(treeFd, parentFd, { ...root, merged: true, xattrWhiteouts: false })
   return comparison.changes.sort((a, b) => Buffer.compare(a.path, b.path))
 }
 
@@ -89,7 +109,7 @@ class Comparison {
         if (entry.depth > skipBelow) continue
         skipBelow = Infinity
         while (levels.length > entry.depth + 1) await this.#leave(levels.pop() as Level)
-        const inner = this.#tell(entry, levels.at(-1) as Level)
+        const inner = this.#tell(entry, levels.at(-1) as Level, await this.#isRewritten(entry))
         if (inner === undefined) continue
         const view =
           inner.merged || !isRedirected(entry, this.#options.prefix) ? undefined : this.#options.view
@@ -104,7 +124,7 @@ class Comparison {
   }
 
   /** Tells of the entry itself; of a directory gives what is to be known inside it. */
-  #tell(entry: WalkEntry, folder: Level): Level | undefined {
+  #tell(entry: WalkEntry, folder: Level, rewritten: boolean): Level | undefined {
     const { prefix } = this.#options
     const { beside } = entry
     const path = joinBytes(folder.path, entry.name)
@@ -114,7 +134,8 @@ class Comparison {
       return undefined
     }
     if (beside === undefined) this.#add('A', path)
-    const changed = beside !== undefined && (isDifferent(entry, beside) || hasOtherCapability(entry, beside))
+    const changed =
+      beside !== undefined && (rewritten || isDifferent(entry, beside) || hasOtherCapability(entry, beside))
     if (changed) this.#add('C', path)
     if (!isDirectory(entry)) return undefined
     const marked = !folder.merged
@@ -127,6 +148,12 @@ class Comparison {
       xattrWhiteouts: marked && holdsXattrWhiteouts(entry.xattrs, prefix),
     }
     return this.#enter(inner, beside === undefined || changed)
+  }
+
+  async #isRewritten(entry: WalkEntry): Promise<boolean> {
+    const { contentOf } = this.#options
+    if (contentOf === undefined || this.#parentFd === undefined || !mayBeRewritten(entry)) return false
+    return !(await isSameContent(contentOf, this.#parentFd, entry.path))
   }
 
   #enter(folder: Folder, isListed: boolean): Level {
@@ -144,7 +171,7 @@ class Comparison {
   /** What the parent's directory has and the layer's has not; of the names in both, the walk has told. */
   async #tellDeleted(path: Buffer, kept: ReadonlySet<string>): Promise<void> {
     if (this.#parentFd === undefined) return
-    const fd = await openFolder(this.#parentFd, path)
+    const fd = await openFolderDeep(this.#parentFd, path)
     try {
       for (const { name } of await binding.getdents64(fd)) {
         if (!kept.has(name.toString('latin1'))) this.#add('D', joinBytes(path, name))
@@ -157,10 +184,10 @@ class Comparison {
   /** A renamed directory: the upper has its name and what was changed since, the view has all of it. */
   async #compareInView(view: number, level: Level): Promise<void> {
     const inner = { ...level, hides: true, merged: true, xattrWhiteouts: false }
-    const fd = await openFolder(view, level.path)
+    const fd = await openFolderDeep(view, level.path)
     try {
       const parent = level.wasDirectory ? this.#parentFd : undefined
-      const besideFd = parent === undefined ? undefined : await openFolder(parent, level.path)
+      const besideFd = parent === undefined ? undefined : await openFolderDeep(parent, level.path)
       try {
         await this.compare(fd, besideFd, inner)
       } finally {
@@ -178,22 +205,6 @@ class Comparison {
 
 const SLASH = Buffer.from('/')
 
-/** One call takes a path of PATH_MAX bytes, and a name has 255 at most. */
-const STEP_BYTES = 3800
-
-/** Opens a directory at any depth. Its path was walked before, so no link is on it. */
-async function openFolder(rootFd: number, path: Buffer): Promise<number> {
-  const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
-  if (path.length <= STEP_BYTES) return binding.openInRoot(rootFd, path, flags, 0)
-  const end = path.lastIndexOf(0x2f, STEP_BYTES)
-  const above = await binding.openInRoot(rootFd, path.subarray(0, end), flags, 0)
-  try {
-    return await openFolder(above, path.subarray(end + 1))
-  } finally {
-    closeSync(above)
-  }
-}
-
 /** moby's statDifferent: of directories neither size nor time is a measure of change. */
 function isDifferent({ stat }: WalkEntry, old: Facts): boolean {
   if (stat.mode !== old.mode || stat.uid !== old.uid || stat.gid !== old.gid) return true
@@ -205,6 +216,13 @@ function isDifferent({ stat }: WalkEntry, old: Facts): boolean {
 /** A time without nanoseconds came through a tar: it equals any in its second. */
 function isSameTime(a: Facts, b: Facts): boolean {
   return a.mtimeSec === b.mtimeSec && (a.mtimeNsec === b.mtimeNsec || a.mtimeNsec === 0 || b.mtimeNsec === 0)
+}
+
+/** Alike in all but that one of the times has lost its nanoseconds. */
+function mayBeRewritten({ stat, beside }: WalkEntry): boolean {
+  if (beside === undefined || (stat.mode & S.S_IFMT) !== S.S_IFREG || stat.mode !== beside.mode) return false
+  if (stat.size !== beside.size || stat.size === 0 || stat.mtimeSec !== beside.mtimeSec) return false
+  return (stat.mtimeNsec === 0) !== (beside.mtimeNsec === 0)
 }
 
 const CAPABILITY = 'security.capability'

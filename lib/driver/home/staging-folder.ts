@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { binding } from '../../native/binding.ts'
-import { MODES, STAGING_DIR } from './layout.ts'
+import { MODES, STAGING_DIR } from './home.ts'
 
 const LOCK_FILE = 'lock'
 

@@ -12,7 +12,7 @@ import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { diskUsageOf, openFolder } from '../../fs/usage.ts'
 import { binding } from '../../native/binding.ts'
-import { TRASH_DIR } from './layout.ts'
+import { TRASH_DIR } from './home.ts'
 
 /** Names no other process gives, and none twice: random bytes for each would cost as much as the rename. */
 const PREFIX = randomBytes(16).toString('hex')

@@ -7,7 +7,7 @@ import { components } from '../../tar/name.ts'
 import { quoteName } from '../../tar/syntax.ts'
 import type { OpMeta } from '../../native/file-op.ts'
 import type { SettlingLayer } from './settle-layer.ts'
-import { type FoundKind, kindOf, parentsFirst, splitLast } from './settle-look.ts'
+import { type FoundKind, parentsFirst, splitLast } from './settle-look.ts'
 
 /** Moves what is in implied folders that cover symlinks, parents first, until there are none left. */
 export async function settleMoves(layer: SettlingLayer, signal: AbortSignal | undefined): Promise<void> {
@@ -42,7 +42,7 @@ async function linkTarget(layer: SettlingLayer, path: string): Promise<string | 
 /** Moves everything in `from` into `to`, which need not be there, and removes `from`. */
 async function moveInto(layer: SettlingLayer, from: string, to: string): Promise<void> {
   await layer.makeDirs(to)
-  const there = new Map((await layer.upper.list(to)).map((entry) => [latin1(entry.name), kindOf(entry.stat)]))
+  const there = new Map((await layer.upper.list(to)).map(({ name, stat }) => [latin1(name), layer.upper.kindOf(stat)]))
   const free: string[] = []
   for (const { name, stat } of await layer.upper.list(from)) {
     const text = latin1(name)
@@ -50,7 +50,7 @@ async function moveInto(layer: SettlingLayer, from: string, to: string): Promise
     // Hard links still to be made are on no disk: two names that fall together are found here all the same.
     if (layer.links.has(join(to, text))) throw collision(from, to, text)
     if (dest === undefined) free.push(text)
-    else await moveOnto(layer, { from, to, name: text }, kindOf(stat), dest)
+    else await moveOnto(layer, { from, to, name: text }, layer.upper.kindOf(stat), dest)
   }
   await layer.moveEntries(from, to, free)
   await moveLinks(layer, from, to, there)

@@ -1,0 +1,174 @@
+/**
+ * A layer on its way in, as far as all drivers do it alike: a staging folder with its lock, the archive unpacked in it
+ * as an upper directory, and that settled against the parent. What it becomes is the driver's.
+ */
+import { constants, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { hasCode, OverlaidError } from '../../errors.ts'
+import { mkdirDurable } from '../../fs/atomic.ts'
+import { failpoint } from '../../fs/failpoint.ts'
+import { binding } from '../../native/binding.ts'
+import { OwnedFd } from '../../native/fd.ts'
+import type { ByteStream } from '../../tar/byte-source.ts'
+import type { ApplyOptions, StagedLayer } from '../driver.ts'
+import { applyLayer } from '../upper/apply.ts'
+import type { ApplyNotes } from '../upper/apply-notes.ts'
+import type { Marks } from '../upper/marks.ts'
+import { type Settled, settleLayer } from '../upper/settle.ts'
+import type { Home } from './home.ts'
+import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
+import { deleteTree, moveToTrash } from './trash.ts'
+
+/** A merged tree to read from. */
+export interface OpenTree extends AsyncDisposable {
+  readonly fd: OwnedFd
+}
+
+/** How a driver's layers are unpacked. */
+export interface Unpacking {
+  readonly home: Home
+  readonly marks: Marks
+  /** @throws ERR_LAYER_NOT_FOUND */
+  expectLayer(id: string): void
+  /** The merged content of `id`, read-only. */
+  openTree(id: string): Promise<OpenTree>
+}
+
+/** Modes of what is unpacked: the layer's folder, and its root where the archive says nothing of it. */
+const LAYER_MODE = 0o710
+const ROOT_MODE = 0o755
+
+/** `broken` while something is done to the content, and for good when that fails: half a layer is never committed. */
+type State = 'empty' | 'applied' | 'settled' | 'broken' | 'done'
+
+export abstract class StagedUpper implements StagedLayer {
+  readonly path: string
+  /** The layer's folder, and the upper directory in it. */
+  protected readonly dir: string
+  protected readonly diff: string
+  protected readonly unpacking: Unpacking
+  /** What settling came to; nothing was unpacked where undefined. */
+  protected settled: Settled | undefined
+  readonly #lock: OwnedFd
+  #state: State = 'empty'
+  #notes: ApplyNotes | undefined
+  #size = 0
+  #parent: string | undefined
+
+  constructor(unpacking: Unpacking, folder: StagingFolder) {
+    this.unpacking = unpacking
+    this.path = folder.path
+    this.dir = join(folder.path, 'layer')
+    this.diff = join(this.dir, 'diff')
+    this.#lock = folder.lock
+  }
+
+  async apply(tar: ByteStream, options: ApplyOptions = {}): Promise<number> {
+    this.#expect('empty')
+    this.#state = 'broken'
+    this.#notes = await unpackInto(this.diff, tar, { ...options, marks: this.unpacking.marks })
+    this.#size = this.#notes.size
+    this.#state = 'applied'
+    return this.#size
+  }
+
+  async settle(parent: string | undefined): Promise<number> {
+    if (this.#state === 'settled' && this.#parent === parent) return this.#size
+    this.#expect('applied', 'empty')
+    if (parent !== undefined) this.unpacking.expectLayer(parent)
+    this.#state = 'broken'
+    if (this.#notes !== undefined) {
+      await using below = parent === undefined ? undefined : await this.unpacking.openTree(parent)
+      this.settled = await settleIn(this.diff, below?.fd.fd, this.#notes, this.unpacking)
+      this.#size += this.settled.added
+    }
+    this.#state = 'settled'
+    this.#parent = parent
+    return this.#size
+  }
+
+  abstract commit(id: string, parent: string | undefined): Promise<void>
+  abstract replace(id: string, parent: string | undefined): Promise<void>
+
+  /** The layer is where it belongs: what is left of the staging folder goes. */
+  protected async finish(): Promise<void> {
+    this.#state = 'done'
+    failpoint('driver.commit.before-cleanup')
+    await this.#removeFolder()
+  }
+
+  async discard(): Promise<void> {
+    if (this.#state === 'done') return
+    this.#state = 'done'
+    await this.#removeFolder()
+  }
+
+  /** The lock goes last, so that nobody else begins to remove the same folder. */
+  async #removeFolder(): Promise<void> {
+    try {
+      await deleteTree(await moveToTrash(this.unpacking.home.path, this.path))
+    } catch (error) {
+      // A collector that took it for abandoned cannot be: the lock was held. But the home may be gone as a whole.
+      if (!hasCode(error, 'ENOENT')) throw error
+    } finally {
+      this.#lock.close()
+    }
+  }
+
+  #expect(...states: State[]): void {
+    if (states.includes(this.#state)) return
+    throw new OverlaidError(
+      'ERR_INVALID_ARGUMENT',
+      `this staged layer is ${this.#state}: it takes one apply, one commit`,
+    )
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.discard()
+  }
+}
+
+/** Opens an empty staged layer. */
+export async function stageUpper<T extends StagedUpper>(
+  { home }: Unpacking,
+  make: (folder: StagingFolder) => T,
+): Promise<T> {
+  const folder = await makeStagingFolder(home.path)
+  const staged = make(folder)
+  try {
+    await mkdirDurable(join(folder.path, 'layer'), { mode: LAYER_MODE, durability: 'none' })
+    await mkdirDurable(join(folder.path, 'layer/diff'), { mode: ROOT_MODE, durability: 'none' })
+  } catch (error) {
+    await staged.discard()
+    throw error
+  }
+  return staged
+}
+
+/** Unpacks `tar` into the empty upper directory `diff`. */
+export async function unpackInto(
+  diff: string,
+  tar: ByteStream,
+  options: ApplyOptions & { readonly marks: Marks },
+): Promise<ApplyNotes> {
+  using fd = openFolder(diff)
+  return await applyLayer(fd.fd, tar, options)
+}
+
+/** Settles an unpacked upper directory against the tree below and makes its content durable. */
+export async function settleIn(
+  diff: string,
+  below: number | undefined,
+  notes: ApplyNotes,
+  { home, marks }: Unpacking,
+): Promise<Settled> {
+  using fd = openFolder(diff)
+  const settled = await settleLayer(fd.fd, below, notes, { marks })
+  // One syncfs costs less than an fsync a file, and brings the folders' entries along.
+  if (home.durability === 'full') await binding.syncfs(fd.fd)
+  return settled
+}
+
+function openFolder(path: string): OwnedFd {
+  return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
+}

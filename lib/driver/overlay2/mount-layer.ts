@@ -1,0 +1,30 @@
+/** A layer of the home, mounted with its parents. */
+import { lstatSync } from 'node:fs'
+import type { MountOptions } from '../driver.ts'
+import type { Home } from '../home/home.ts'
+import { noteFeatures, readFeatures } from './features.ts'
+import { folderOf, type LayerFolder } from './layout.ts'
+import { existingFolder, readLower } from './links.ts'
+import { mountOverlay, type OverlayMount } from './mount.ts'
+import { lowerLinks } from './view.ts'
+
+/** The merged tree of `id`, read-only where a child was made on it. @throws ERR_LAYER_NOT_FOUND, as mountOverlay() */
+export async function mountLayer(
+  { path: home, durability }: Home,
+  id: string,
+  options: MountOptions,
+): Promise<OverlayMount> {
+  const folder = folderOf(home, id)
+  const lowers = lowerLinks(readLower(folder))
+  // A layer that has parents is there: one look less.
+  if (lowers.length === 0) existingFolder(home, id)
+  const upper = `${id}/diff`
+  const readOnly = options.readOnly === true || isCommitted(folder)
+  const features = readOnly ? readFeatures(folder) : await noteFeatures(folder, options, durability)
+  const layers = lowers.length === 0 ? { lowers, upper } : { lowers, upper, work: `${id}/work` }
+  return mountOverlay({ home, ...layers, options: { ...options, ...features, readOnly } })
+}
+
+function isCommitted({ committed }: LayerFolder): boolean {
+  return lstatSync(committed, { throwIfNoEntry: false }) !== undefined
+}

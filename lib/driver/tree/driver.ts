@@ -1,0 +1,301 @@
+/**
+ * A driver that keeps each layer as a tree of its own: what works where no file system merges any. Nothing is shared
+ * but what the backend's clone shares. See {@link Driver} for what each method promises, layout.ts for the home.
+ *
+ * Mounting is a bind: the tree itself, with the mount's own flags. A layer that has children is as writable as others,
+ * since what they show is theirs.
+ */
+import { lstatSync, readdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode, OverlaidError } from '../../errors.ts'
+import { fsyncDir, mkdirDurable } from '../../fs/atomic.ts'
+import { failpoint } from '../../fs/failpoint.ts'
+import { diskUsageOf } from '../../fs/usage.ts'
+import { cloneMount, type Detached } from '../../native/mount.ts'
+import type {
+  ApplyOptions,
+  Change,
+  DetachedMount,
+  Driver,
+  DriverProblem,
+  FileGetter,
+  LayerPaths,
+  MountOptions,
+  StagedLayer,
+} from '../driver.ts'
+import { detached } from '../detached.ts'
+import { isPlainID, makeHome } from '../home/home.ts'
+import { Mounts } from '../home/mounts.ts'
+import { stageUpper, type Unpacking } from '../home/staged.ts'
+import { Trash } from '../home/trash.ts'
+import { mountAttributes } from '../mount-attributes.ts'
+import { type TarPiece, TarStream } from '../tar-stream.ts'
+import { PASSING_MARKS } from '../upper/marks.ts'
+import type { TreeBackend } from './backend.ts'
+import { checkTrees } from './check.ts'
+import { TreeFiles } from './files.ts'
+import { expectID, MERGED_DIR, mergedFolder, MODES, parentFile, PARENTS_DIR } from './layout.ts'
+import { readParent } from './parent.ts'
+import { createTree, isThere, openFolder, StagedTree } from './stage.ts'
+import { applyOnto } from './apply.ts'
+
+// Not in the methods: in a function with `await using` TypeScript 6.0 leaves the .ts of an import() as it is.
+const importChanges = () => import('../upper/changes.ts')
+const importNaiveDiff = () => import('./naive-diff.ts')
+
+export class TreeDriver implements Driver {
+  readonly name: string
+  readonly home: string
+  readonly #backend: TreeBackend
+  readonly #mounts: Mounts
+  readonly #trash: Trash
+  readonly #unpacking: Unpacking
+  #prepared: Promise<void> | undefined
+
+  constructor(backend: TreeBackend) {
+    this.name = backend.name
+    this.home = backend.home.path
+    this.#backend = backend
+    this.#mounts = new Mounts({
+      mergedPath: (id) => this.mergedPath(id),
+      openMount: (id, options) => this.#openMount(id, options),
+    })
+    this.#trash = new Trash(this.home)
+    this.#unpacking = {
+      home: backend.home,
+      marks: PASSING_MARKS,
+      expectLayer: (id) => void this.#existing(id),
+      openTree: (id) => this.#openTree(id),
+    }
+  }
+
+  async verify(): Promise<void> {
+    return this.#backend.verify()
+  }
+
+  async prepare({ verified = false }: { readonly verified?: boolean } = {}): Promise<void> {
+    this.#prepared ??= this.#prepare(verified)
+    try {
+      await this.#prepared
+    } catch (error) {
+      // A refusal may be mended and tried again.
+      this.#prepared = undefined
+      throw error
+    }
+  }
+
+  async #prepare(verified: boolean): Promise<void> {
+    if (!verified) await this.verify()
+    const { home } = this.#backend
+    await makeHome(home)
+    const { durability } = home
+    await mkdirDurable(join(this.home, this.#backend.treesDir), { mode: MODES.trees, durability })
+    await mkdirDurable(join(this.home, PARENTS_DIR), { mode: MODES.folder, durability })
+    await mkdirDurable(join(this.home, MERGED_DIR), { mode: MODES.folder, durability })
+  }
+
+  async stage(): Promise<StagedLayer> {
+    await this.prepare()
+    const make = (id: string): string => this.#pathOf(id)
+    return stageUpper(
+      this.#unpacking,
+      (folder) => new StagedTree(this.#unpacking, folder, this.#backend, make),
+    )
+  }
+
+  async create(id: string, parent: string | undefined): Promise<void> {
+    await this.prepare()
+    if (parent !== undefined) this.#existing(parent)
+    await createTree(this.#backend, (name) => this.#pathOf(name), id, parent)
+  }
+
+  async createReadWrite(id: string, parent: string | undefined): Promise<void> {
+    await this.create(id, parent)
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return isThere(this.#pathOf(id))
+  }
+
+  async parent(id: string): Promise<string | undefined> {
+    this.#existing(id)
+    const known = readParent(this.home, id)
+    return known === '' ? undefined : known
+  }
+
+  mergedPath(id: string): string {
+    return mergedFolder(this.home, id)
+  }
+
+  async get(id: string, options: MountOptions = {}): Promise<string> {
+    return await this.#mounts.get(id, options)
+  }
+
+  async put(id: string, options: { readonly force?: boolean } = {}): Promise<void> {
+    await this.#mounts.put(id, options.force === true)
+  }
+
+  async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
+    return detached(await this.#openMount(id, options))
+  }
+
+  async #openMount(id: string, options: MountOptions): Promise<Detached> {
+    const path = this.#existing(id)
+    refuseOverlayOptions(this.name, options)
+    return await cloneMount(path, mountAttributes(options))
+  }
+
+  async remove(id: string): Promise<void> {
+    const path = this.#pathOf(id)
+    await this.#mounts.whileUnmounted(id, async () => {
+      failpoint('driver.tree-remove.before-rename')
+      if (!this.#trash.add(path)) return
+      await fsyncDir(join(this.home, this.#backend.treesDir), this.#backend.home)
+      failpoint('driver.tree-remove.before-parent')
+      await rm(parentFile(this.home, id), { force: true })
+    })
+  }
+
+  async emptyTrash(): Promise<number> {
+    return await this.#trash.empty()
+  }
+
+  emptyTrashSoon(): void {
+    this.#trash.start()
+  }
+
+  async idle(): Promise<void> {
+    await this.#trash.idle()
+  }
+
+  async applyDiff(
+    id: string,
+    parent: string | undefined,
+    tar: AsyncIterable<Buffer>,
+    options: ApplyOptions = {},
+  ): Promise<number> {
+    const path = await this.#child(id, parent)
+    return await applyOnto(this.#unpacking, path, tar, options)
+  }
+
+  diff(id: string, parent: string | undefined, options: { readonly signal?: AbortSignal } = {}): TarStream {
+    return new TarStream(this.#pieces(id, parent, options), options)
+  }
+
+  async *#pieces(
+    id: string,
+    parent: string | undefined,
+    options: { readonly signal?: AbortSignal },
+  ): AsyncGenerator<TarPiece, void, undefined> {
+    const { naiveDiffPieces } = await importNaiveDiff()
+    const changes = await this.#changes(id, parent, options)
+    await using tree = await this.#openTree(id)
+    yield* naiveDiffPieces(tree.fd.fd, changes, options.signal)
+  }
+
+  async *changes(id: string, parent: string | undefined): AsyncGenerator<Change, void, undefined> {
+    yield* await this.#changes(id, parent, {})
+  }
+
+  async #changes(
+    id: string,
+    parent: string | undefined,
+    options: { readonly signal?: AbortSignal },
+  ): Promise<Change[]> {
+    await this.#child(id, parent)
+    const { compareTrees } = await importChanges()
+    await using tree = await this.#openTree(id)
+    await using below = parent === undefined ? undefined : await this.#openTree(parent)
+    return await compareTrees(tree.fd.fd, below?.fd.fd, options)
+  }
+
+  /** What moby's ChangesSize counts: the files that were added or changed. */
+  async diffSize(id: string, parent: string | undefined): Promise<number> {
+    const changes = await this.#changes(id, parent, {})
+    const path = this.#pathOf(id)
+    const seen = new Set<number>()
+    let size = 0
+    for (const { kind, path: name } of changes) {
+      const stat = kind === 'D' ? undefined : lstatSync(Buffer.concat([Buffer.from(path), name]))
+      if (stat === undefined || stat.isDirectory() || (stat.nlink > 1 && seen.has(stat.ino))) continue
+      seen.add(stat.ino)
+      size += stat.size
+    }
+    return size
+  }
+
+  async diskUsage(id: string): Promise<number> {
+    return await diskUsageOf(this.#existing(id))
+  }
+
+  async openFiles(id: string): Promise<FileGetter> {
+    return new TreeFiles(id, openFolder(this.#existing(id)))
+  }
+
+  async metadata(id: string): Promise<LayerPaths> {
+    return { lowerdir: [], upperdir: this.#existing(id), merged: this.mergedPath(id) }
+  }
+
+  async status(): Promise<readonly (readonly [string, string])[]> {
+    return this.#backend.status()
+  }
+
+  async list(): Promise<string[]> {
+    try {
+      const entries = readdirSync(join(this.home, this.#backend.treesDir), { withFileTypes: true })
+      return entries.filter((entry) => entry.isDirectory() && isPlainID(entry.name)).map(({ name }) => name)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+
+  async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {
+    await this.#trash.settled()
+    const pathOf = (id: string): string => this.#pathOf(id)
+    return checkTrees(this.#backend, pathOf, await this.list(), referenced, (id) => this.remove(id))
+  }
+
+  async cleanup(): Promise<void> {
+    await this.#mounts.unmountAll()
+    await this.idle()
+  }
+
+  #pathOf(id: string): string {
+    return join(this.home, this.#backend.treesDir, expectID(id))
+  }
+
+  /** The tree of a layer that is there. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
+  #existing(id: string): string {
+    const path = this.#pathOf(id)
+    if (isThere(path)) return path
+    throw new OverlaidError('ERR_LAYER_NOT_FOUND', `there is no layer ${id}`)
+  }
+
+  /** The tree of a layer whose parent is this one, as far as that is written down. Same errors. */
+  async #child(id: string, parent: string | undefined): Promise<string> {
+    const path = this.#existing(id)
+    const actual = readParent(this.home, id)
+    if (parent !== undefined) this.#existing(parent)
+    if (actual === undefined || actual === (parent ?? '')) return path
+    const text = `the parent of ${id} is ${actual === '' ? 'none' : actual}, not ${parent ?? 'none'}`
+    throw new OverlaidError('ERR_INVALID_ARGUMENT', text)
+  }
+
+  async #openTree(id: string): Promise<DetachedMount> {
+    return detached(await cloneMount(this.#existing(id), mountAttributes({ readOnly: true })))
+  }
+}
+
+const OVERLAY_OPTIONS = ['volatile', 'redirectDir', 'metacopy', 'xino', 'userxattr', 'context'] as const
+
+/** @throws ERR_INVALID_ARGUMENT for what only overlayfs has */
+function refuseOverlayOptions(name: string, options: MountOptions): void {
+  const asked = OVERLAY_OPTIONS.filter((option) => options[option] !== undefined && options[option] !== false)
+  if (asked.length === 0) return
+  throw new OverlaidError(
+    'ERR_INVALID_ARGUMENT',
+    `the driver ${name} mounts no overlay: it has no option ${asked.join(', ')}`,
+  )
+}

@@ -1,0 +1,141 @@
+/**
+ * Trees on their way in: a layer from its archive, and a copy of a parent. The protocol, with what a crash leaves:
+ *
+ *     staging/<x>/ made and locked, unpacked, settled       rubbish: the folder, for whoever gets its lock
+ *     staging/<x>/layer/tree cloned from the parent         rubbish, as before
+ *     what was unpacked put onto it, synced                 the content is on disk before any name is
+ *     parents/<id> written                                  rubbish: the parent of no layer
+ *     staging/<x>/layer/tree → <trees>/<id>, synced         the layer is there, whole
+ *     staging/<x>/ removed                                  rubbish: an empty staging folder
+ */
+import { constants, lstatSync, openSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { hasCode, OverlaidError } from '../../errors.ts'
+import { type DurableOptions, fsyncDir, writeFileAtomic } from '../../fs/atomic.ts'
+import { failpoint } from '../../fs/failpoint.ts'
+import { AT_FDCWD, binding } from '../../native/binding.ts'
+import { OwnedFd } from '../../native/fd.ts'
+import { RENAME } from '../../native/flags.ts'
+import { StagedUpper, type Unpacking } from '../home/staged.ts'
+import { makeStagingFolder, type StagingFolder } from '../home/staging-folder.ts'
+import { deleteTree, moveToTrash } from '../home/trash.ts'
+import type { TreeBackend } from './backend.ts'
+import { MODES, parentFile } from './layout.ts'
+import { mergeUpper } from './merge.ts'
+
+/** What the staged tree is called beside the upper directory `diff`. */
+const TREE = 'tree'
+
+export class StagedTree extends StagedUpper {
+  readonly #backend: TreeBackend
+  readonly #pathOf: (id: string) => string
+
+  constructor(
+    unpacking: Unpacking,
+    folder: StagingFolder,
+    backend: TreeBackend,
+    pathOf: (id: string) => string,
+  ) {
+    super(unpacking, folder)
+    this.#backend = backend
+    this.#pathOf = pathOf
+  }
+
+  async commit(id: string, parent: string | undefined): Promise<void> {
+    if (isThere(this.#pathOf(id))) throw alreadyThere(id)
+    await this.#build(parent)
+    await publish(this.#backend, join(this.dir, TREE), this.#pathOf(id), id, parent)
+    await this.finish()
+  }
+
+  async replace(id: string, parent: string | undefined): Promise<void> {
+    const target = this.#pathOf(id)
+    if (!isThere(target)) return this.commit(id, parent)
+    await this.#build(parent)
+    const { home } = this.#backend
+    await writeParent(this.#backend, id, parent)
+    const staged = join(this.dir, TREE)
+    await binding.renameat2(AT_FDCWD, staged, AT_FDCWD, target, RENAME.RENAME_EXCHANGE)
+    await fsyncDir(dirname(target), home)
+    await moveToTrash(home.path, staged)
+    await this.finish()
+  }
+
+  /** Makes the tree: a clone of the parent with what was unpacked put onto it. */
+  async #build(parent: string | undefined): Promise<void> {
+    await this.settle(parent)
+    const tree = join(this.dir, TREE)
+    if (parent === undefined) await this.#backend.createTree(tree)
+    else await this.#backend.cloneTree(this.#pathOf(parent), tree)
+    if (this.settled !== undefined) {
+      using root = openFolder(this.dir)
+      await mergeUpper({ rootFd: root.fd, upper: 'diff', tree: TREE, settled: this.settled })
+    }
+    await syncTree(tree, this.#backend.home)
+  }
+}
+
+/** Makes the tree of `id` as a copy of its parent's, or an empty one. @throws ERR_ALREADY_EXISTS */
+export async function createTree(
+  backend: TreeBackend,
+  pathOf: (id: string) => string,
+  id: string,
+  parent: string | undefined,
+): Promise<void> {
+  if (isThere(pathOf(id))) throw alreadyThere(id)
+  const { home } = backend
+  const folder = await makeStagingFolder(home.path)
+  try {
+    const tree = join(folder.path, TREE)
+    if (parent === undefined) await backend.createTree(tree)
+    else await backend.cloneTree(pathOf(parent), tree)
+    await syncTree(tree, home)
+    await publish(backend, tree, pathOf(id), id, parent)
+  } finally {
+    await deleteTree(await moveToTrash(home.path, folder.path))
+    folder.lock.close()
+  }
+}
+
+async function publish(
+  backend: TreeBackend,
+  from: string,
+  to: string,
+  id: string,
+  parent: string | undefined,
+): Promise<void> {
+  await writeParent(backend, id, parent)
+  failpoint('driver.tree.before-rename')
+  try {
+    await rename(from, to)
+  } catch (error) {
+    throw hasCode(error, 'ENOTEMPTY', 'EEXIST') ? alreadyThere(id) : error
+  }
+  failpoint('driver.tree.before-sync')
+  await fsyncDir(dirname(to), backend.home)
+}
+
+async function writeParent({ home }: TreeBackend, id: string, parent: string | undefined): Promise<void> {
+  failpoint('driver.tree.before-parent')
+  await writeFileAtomic(parentFile(home.path, id), parent ?? '', { mode: MODES.parent, durability: home.durability })
+}
+
+/** One syncfs costs less than an fsync a file, and brings the folders' entries along. */
+async function syncTree(path: string, { durability }: DurableOptions): Promise<void> {
+  if (durability !== 'full') return
+  using tree = openFolder(path)
+  await binding.syncfs(tree.fd)
+}
+
+export function openFolder(path: string): OwnedFd {
+  return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
+}
+
+export function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}
+
+function alreadyThere(id: string): OverlaidError {
+  return new OverlaidError('ERR_ALREADY_EXISTS', `there is a layer ${id} already`)
+}
