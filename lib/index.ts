@@ -13,6 +13,7 @@ export type {
   RemoveReport,
   SaveOptions,
 } from './store/image-store.ts'
+export type { MigrateOptions, MigrateReport } from './store/migrate.ts'
 export { Layers } from './store/layer-store.ts'
 export type { LayerSummary } from './store/layer-store.ts'
 export { Containers } from './store/container-store.ts'

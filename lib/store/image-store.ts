@@ -14,6 +14,7 @@ import { findCurrentID, findImage } from './image-find.ts'
 import { listImages } from './image-list.ts'
 import { nameImage, parseTag } from './image-name.ts'
 import { readLayer } from './layer-db.ts'
+import type { MigrateOptions, MigrateReport } from './migrate.ts'
 import type { Mount } from './mount.ts'
 import type { OnProgress } from './progress.ts'
 
@@ -122,6 +123,18 @@ export class Images {
     if (isSource(from)) return loadImages(this.#store, from, options)
     await using source = await openFrom(this.#store, from, options)
     return await loadImages(this.#store, source, options)
+  }
+
+  /**
+   * Loads all images, with their names, that another driver of Docker's left in the data root `root`, which stays as it
+   * is. Needs nothing of that driver but its files. Containers are not moved.
+   * @throws ERR_INVALID_ARGUMENT where there are none; ERR_DAMAGED, ERR_DIGEST_MISMATCH: then nothing is changed
+   */
+  async migrate(root: string, options: MigrateOptions = {}): Promise<MigrateReport> {
+    this.#store.expectOpen()
+    await this.#store.prepare()
+    const { migrateImages } = await import('./migrate.ts')
+    return migrateImages(this.#store, root, options)
   }
 
   /** One tar of the images that `refs` name, layers byte for byte as they were loaded. */

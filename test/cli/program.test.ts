@@ -36,7 +36,7 @@ describe('help', () => {
 
   it('keeps to the verbs of the contract', () => {
     const verbs =
-      'info load save import export images layers inspect history tag rmi create ps mount unmount diff'
+      'info load migrate save import export images layers inspect history tag rmi create ps mount unmount diff'
     const expected = `${verbs} commit rm df gc check`.split(' ')
     expect(VERBS.map(({ name }) => name).sort()).toEqual(expected.sort())
   })

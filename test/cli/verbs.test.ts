@@ -140,6 +140,33 @@ describe('ps', () => {
   })
 })
 
+describe('migrate', () => {
+  const report = {
+    images: [
+      { id: digest('a'), was: digest('a'), names: ['alpine:3.20'] },
+      { id: digest('b'), was: digest('c'), names: [] },
+    ],
+    layers: { total: 2, added: 2, shared: 0 },
+  }
+
+  it('says which images came over, and which have another id now', async () => {
+    const migrate = vi.fn(async (_root: string, _options: object) => report)
+    const argv = ['migrate', '--from', 'aufs', '/old']
+    const { stdout, opened } = await run(argv, { store: { images: { migrate } } })
+    expect(stdout).toBe(
+      `Migrated image: alpine:3.20\nMigrated image ID: ${digest('b')} (was ${digest('c')})\n` +
+        '2 layers: 2 added, 0 shared\n',
+    )
+    expect(migrate).toHaveBeenCalledWith('/old', { from: 'aufs', signal: opened[0]?.options.signal })
+  })
+
+  it('leaves the driver to the store when none is named', async () => {
+    const migrate = vi.fn(async (_root: string, _options: object) => report)
+    const { opened } = await run(['migrate', '/old'], { store: { images: { migrate } } })
+    expect(migrate).toHaveBeenCalledWith('/old', { signal: opened[0]?.options.signal })
+  })
+})
+
 describe('load', () => {
   const report = {
     images: [

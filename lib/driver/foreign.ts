@@ -1,0 +1,121 @@
+/**
+ * Layers of Docker's other drivers as files alone: what can be read of a data root when its driver, or what that needs
+ * of the kernel, is gone.
+ *
+ *     aufs/diff/<id>               the layer's own content, deletions as `.wh.<name>`
+ *     overlay/<id>/root            the whole tree, unchanged files as hard links to the parent's
+ *     vfs/dir/<id>                 the whole tree
+ *     btrfs/subvolumes/<id>        the whole tree
+ *     zfs/graph/<id>               the whole tree, while its dataset is mounted there
+ *     fuse-overlayfs/<id>/diff     as aufs
+ */
+import { join } from 'node:path'
+import { OverlaidError } from '../errors.ts'
+import { walk } from '../fs/walk.ts'
+import type { OwnedFd } from '../native/fd.ts'
+import type { FileGetter } from './driver.ts'
+import { TreeFiles } from './tree/files.ts'
+import { naiveDiffPieces } from './tree/naive-diff.ts'
+import { isThere, openFolder } from './tree/stage.ts'
+import { type TarPiece, TarStream } from './tar-stream.ts'
+import { isPackable, SMALL_BODY, TreePacker } from './tree-packer.ts'
+import { compareTrees } from './upper/changes.ts'
+
+interface Format {
+  /** Below the driver's home. */
+  readonly folder: (id: string) => string
+  /** The folder shows the parents' content too. */
+  readonly isWhole: boolean
+}
+
+/** Drivers whose layers can be read so. */
+export const FOREIGN_NAMES = ['aufs', 'overlay', 'vfs', 'btrfs', 'zfs', 'fuse-overlayfs'] as const
+
+export type ForeignName = (typeof FOREIGN_NAMES)[number]
+
+const FORMATS: Readonly<Record<ForeignName, Format>> = {
+  aufs: { folder: (id) => join('diff', id), isWhole: false },
+  overlay: { folder: (id) => join(id, 'root'), isWhole: true },
+  vfs: { folder: (id) => join('dir', id), isWhole: true },
+  btrfs: { folder: (id) => join('subvolumes', id), isWhole: true },
+  zfs: { folder: (id) => join('graph', id), isWhole: true },
+  'fuse-overlayfs': { folder: (id) => join(id, 'diff'), isWhole: false },
+}
+
+export function isForeignName(name: string): name is ForeignName {
+  return Object.hasOwn(FORMATS, name)
+}
+
+export class ForeignLayers {
+  readonly #home: string
+  readonly #format: Format
+
+  /** @param root the data root */
+  constructor(root: string, name: ForeignName) {
+    this.#home = join(root, name)
+    this.#format = FORMATS[name]
+  }
+
+  /** The files of `id` by their names in its archive. @throws ERR_DAMAGED */
+  openFiles(id: string): Promise<FileGetter> {
+    return Promise.resolve(new TreeFiles(id, this.#open(id)))
+  }
+
+  /**
+   * The content of `id` as a layer tar, for want of the archive that it came from.
+   * @param parent the id of its parent, undefined for a base layer
+   */
+  tar(id: string, parent: string | undefined, options: { readonly signal?: AbortSignal } = {}): TarStream {
+    const pieces = this.#format.isWhole ? this.#compared(id, parent, options) : this.#packed(id, options)
+    return new TarStream(pieces, options)
+  }
+
+  async *#compared(
+    id: string,
+    parent: string | undefined,
+    options: { readonly signal?: AbortSignal },
+  ): AsyncGenerator<TarPiece, void, undefined> {
+    using tree = this.#open(id)
+    using below = parent === undefined ? undefined : this.#open(parent)
+    const changes = await compareTrees(tree.fd, below?.fd, options)
+    yield* naiveDiffPieces(tree.fd, changes, options.signal)
+  }
+
+  /** AUFS' marks are those of layer tars: they are packed as they are. */
+  async *#packed(
+    id: string,
+    { signal }: { readonly signal?: AbortSignal },
+  ): AsyncGenerator<TarPiece, void, undefined> {
+    using folder = this.#open(id)
+    const packer = new TreePacker()
+    let skipBelow = Infinity
+    const reading = { xattrs: true, bodies: SMALL_BODY, ...(signal && { signal }) }
+    for await (const entries of walk(folder.fd, reading)) {
+      for (const entry of entries) {
+        if (entry.depth > skipBelow) continue
+        skipBelow = isAufsOwn(entry.name) ? entry.depth : Infinity
+        if (skipBelow < Infinity || !isPackable(entry)) continue
+        const body = packer.addEntry(entry, entry.path, () => entry.stat.ino.toString())
+        if (body !== undefined) yield* packer.passOn(body)
+        else if (packer.isFull) yield* packer.takeFull()
+      }
+    }
+    packer.end()
+    yield* packer.takeAll()
+  }
+
+  #open(id: string): OwnedFd {
+    const path = join(this.#home, this.#format.folder(id))
+    if (isThere(path)) return openFolder(path)
+    throw new OverlaidError('ERR_DAMAGED', `the layer's folder ${path} is not there`, {
+      path,
+      hint: 'on btrfs or zfs the subvolume or dataset has to be mounted there',
+    })
+  }
+}
+
+/** What AUFS keeps for itself in a branch (`.wh..wh.plnk`, `.wh..wh.orph`), and no mark of a layer. */
+function isAufsOwn(name: Buffer): boolean {
+  const text = name.toString('latin1')
+  return text.startsWith('.wh..wh.') && text !== '.wh..wh..opq'
+}
