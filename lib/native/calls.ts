@@ -1,4 +1,6 @@
 /** What the addon's functions take and give. */
+import type { QuotaCalls } from './quota.ts'
+
 /** A path or name: bytes where it may not be UTF-8. A NUL inside is refused with a TypeError. */
 export type Bytes = string | Uint8Array
 
@@ -147,7 +149,7 @@ export interface CodecStep {
 }
 
 /** The addon's functions. */
-export interface Binding {
+export interface Binding extends QuotaCalls {
   mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
   /**
    * mount(2) as if it gave a descriptor: on a thread of its own, in a private copy of the mount namespace, with
