@@ -19,6 +19,7 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterMountDetached(exports);
   overlaid::RegisterNamei(exports);
   overlaid::RegisterNamespace(exports);
+  overlaid::RegisterQuota(exports);
   overlaid::RegisterRemoveIdle(exports);
   overlaid::RegisterResolve(exports);
   overlaid::RegisterStatfs(exports);
@@ -26,6 +27,7 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterStatx(exports);
   overlaid::RegisterSums(exports);
   overlaid::RegisterTar(exports);
+  overlaid::RegisterUserns(exports);
   overlaid::RegisterWalk(exports);
   overlaid::RegisterXattr(exports);
   return exports;

@@ -20,6 +20,7 @@ constexpr long kPidfdOpen = 434;     // 5.3
 constexpr long kCloseRange = 436;    // 5.9
 constexpr long kOpenat2 = 437;       // 5.6
 constexpr long kMountSetattr = 442;  // 5.12
+constexpr long kQuotactlFd = 443;    // 5.14
 constexpr long kStatmount = 457;     // 6.8
 constexpr long kListmount = 458;     // 6.8
 
@@ -30,6 +31,7 @@ constexpr unsigned kFsconfigCmdCreate = 6;
 
 constexpr unsigned kMoveMountFEmptyPath = 0x04;
 constexpr unsigned kOpenTreeClone = 1;
+constexpr uint64_t kMountAttrIdmap = 0x00100000;  // 5.12
 
 // openat2's struct open_how (5.6).
 struct OpenHow {

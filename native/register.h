@@ -17,6 +17,7 @@ void RegisterMount(Napi::Object exports);
 void RegisterMountDetached(Napi::Object exports);
 void RegisterNamei(Napi::Object exports);
 void RegisterNamespace(Napi::Object exports);
+void RegisterQuota(Napi::Object exports);
 void RegisterRemoveIdle(Napi::Object exports);
 void RegisterResolve(Napi::Object exports);
 void RegisterStatfs(Napi::Object exports);
@@ -24,6 +25,7 @@ void RegisterStatmount(Napi::Object exports);
 void RegisterStatx(Napi::Object exports);
 void RegisterSums(Napi::Object exports);
 void RegisterTar(Napi::Object exports);
+void RegisterUserns(Napi::Object exports);
 void RegisterWalk(Napi::Object exports);
 void RegisterXattr(Napi::Object exports);
 

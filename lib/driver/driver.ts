@@ -59,6 +59,21 @@ export interface MountOptions {
   readonly signal?: AbortSignal
 }
 
+/** Options of a container's writable layer. */
+export interface ReadWriteOptions {
+  /**
+   * The most bytes that the layer may take on disk, docker's `--storage-opt size=`: what it writes beyond that fails
+   * with EDQUOT or ENOSPC. The limit is the kernel's (project quota, qgroup, quota property) and goes with the layer.
+   */
+  readonly size?: number
+}
+
+/** A layer's limit and what it takes of it, in bytes on disk. */
+export interface LayerQuota {
+  readonly used: number
+  readonly limit: number
+}
+
 export interface ApplyOptions {
   readonly limits?: TarLimits
   readonly signal?: AbortSignal
@@ -125,8 +140,18 @@ export interface Driver {
   stage(): Promise<StagedLayer>
   /** An empty layer to be filled by applyDiff or by a mount. @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent) */
   create(id: string, parent: string | undefined): Promise<void>
-  /** A writable layer for a container. Same errors as create(). */
-  createReadWrite(id: string, parent: string | undefined): Promise<void>
+  /**
+   * A writable layer for a container. Same errors as create().
+   * @throws ERR_UNSUPPORTED_FS where a `size` is asked for and the file system cannot enforce one, with a hint that
+   *   says how it could; never a layer without the limit
+   */
+  createReadWrite(id: string, parent: string | undefined, options?: ReadWriteOptions): Promise<void>
+  /**
+   * The limit of a layer made with a `size`, and what it uses, from the file system's own counters: no tree is walked.
+   * Undefined where no limit is enforced: it has none, or the file system is mounted without its quotas.
+   * @throws ERR_LAYER_NOT_FOUND
+   */
+  quota(id: string): Promise<LayerQuota | undefined>
   exists(id: string): Promise<boolean>
   /** The parent's id, undefined for a base layer. @throws ERR_LAYER_NOT_FOUND */
   parent(id: string): Promise<string | undefined>

@@ -26,6 +26,7 @@ export const AT_FDCWD = -100
 const SYNCHRONOUS: ReadonlySet<string> = new Set([
   'crc64',
   'hasCodecs',
+  'hasQuotactlFd',
   'openCodec',
   'setOpenat2',
   'sumsNew',

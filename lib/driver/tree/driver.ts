@@ -21,7 +21,9 @@ import type {
   DriverProblem,
   FileGetter,
   LayerPaths,
+  LayerQuota,
   MountOptions,
+  ReadWriteOptions,
   StagedLayer,
 } from '../driver.ts'
 import { detached } from '../detached.ts'
@@ -110,8 +112,18 @@ export class TreeDriver implements Driver {
     await createTree(this.#backend, (name) => this.#pathOf(name), id, parent)
   }
 
-  async createReadWrite(id: string, parent: string | undefined): Promise<void> {
+  async createReadWrite(
+    id: string,
+    parent: string | undefined,
+    { size }: ReadWriteOptions = {},
+  ): Promise<void> {
+    if (size !== undefined) throw noSizes(this.name)
     await this.create(id, parent)
+  }
+
+  async quota(id: string): Promise<LayerQuota | undefined> {
+    this.#existing(id)
+    return undefined
   }
 
   async exists(id: string): Promise<boolean> {
@@ -298,4 +310,10 @@ function refuseOverlayOptions(name: string, options: MountOptions): void {
     'ERR_INVALID_ARGUMENT',
     `the driver ${name} mounts no overlay: it has no option ${asked.join(', ')}`,
   )
+}
+
+function noSizes(name: string): OverlaidError {
+  return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot limit the size of a container`, {
+    hint: 'leave the size out, or use overlay2 on ext4 or XFS with project quotas',
+  })
 }
