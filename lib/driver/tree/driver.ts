@@ -21,6 +21,7 @@ import type {
   DriverProblem,
   FileGetter,
   LayerPaths,
+  LayerWeight,
   MountOptions,
   StagedLayer,
 } from '../driver.ts'
@@ -189,7 +190,7 @@ export class TreeDriver implements Driver {
     options: { readonly signal?: AbortSignal },
   ): AsyncGenerator<TarPiece, void, undefined> {
     const { naiveDiffPieces } = await importNaiveDiff()
-    const changes = await this.#changes(id, parent, options)
+    const changes = await this.#changes(id, parent, { ...options, exact: true })
     await using tree = await this.#openTree(id)
     yield* naiveDiffPieces(tree.fd.fd, changes, options.signal)
   }
@@ -201,7 +202,7 @@ export class TreeDriver implements Driver {
   async #changes(
     id: string,
     parent: string | undefined,
-    options: { readonly signal?: AbortSignal },
+    options: { readonly exact?: boolean; readonly signal?: AbortSignal },
   ): Promise<Change[]> {
     await this.#child(id, parent)
     const { compareTrees } = await importChanges()
@@ -212,7 +213,7 @@ export class TreeDriver implements Driver {
 
   async diffSize(id: string, parent: string | undefined): Promise<number> {
     const { naiveDiffSize } = await importNaiveDiff()
-    const changes = await this.#changes(id, parent, {})
+    const changes = await this.#changes(id, parent, { exact: true })
     await using tree = await this.#openTree(id)
     return await naiveDiffSize(tree.fd.fd, changes)
   }
@@ -227,6 +228,10 @@ export class TreeDriver implements Driver {
 
   async metadata(id: string): Promise<LayerPaths> {
     return { lowerdir: [], upperdir: this.#existing(id), merged: this.mergedPath(id) }
+  }
+
+  costOf(layers: readonly LayerWeight[]): string | undefined {
+    return this.#backend.costOf?.(layers)
   }
 
   async status(): Promise<readonly (readonly [string, string])[]> {
