@@ -69,6 +69,7 @@ export class TreeDriver implements Driver {
       marks: PASSING_MARKS,
       expectLayer: (id) => void this.#existing(id),
       openTree: (id) => this.#openTree(id),
+      makeUpper: (path) => backend.createTree(path),
     }
   }
 
@@ -107,9 +108,13 @@ export class TreeDriver implements Driver {
   }
 
   async create(id: string, parent: string | undefined): Promise<void> {
+    await this.#create(id, parent, undefined)
+  }
+
+  async #create(id: string, parent: string | undefined, size: number | undefined): Promise<void> {
     await this.prepare()
     if (parent !== undefined) this.#existing(parent)
-    await createTree(this.#backend, (name) => this.#pathOf(name), id, parent)
+    await createTree(this.#backend, (name) => this.#pathOf(name), { id, parent, size })
   }
 
   async createReadWrite(
@@ -117,13 +122,12 @@ export class TreeDriver implements Driver {
     parent: string | undefined,
     { size }: ReadWriteOptions = {},
   ): Promise<void> {
-    if (size !== undefined) throw noSizes(this.name)
-    await this.create(id, parent)
+    if (size !== undefined && this.#backend.limitTree === undefined) throw noSizes(this.name)
+    await this.#create(id, parent, size)
   }
 
   async quota(id: string): Promise<LayerQuota | undefined> {
-    this.#existing(id)
-    return undefined
+    return await this.#backend.quotaOf?.(this.#existing(id))
   }
 
   async exists(id: string): Promise<boolean> {
@@ -155,6 +159,7 @@ export class TreeDriver implements Driver {
   async #openMount(id: string, options: MountOptions): Promise<Detached> {
     const path = this.#existing(id)
     refuseOverlayOptions(this.name, options)
+    await this.#backend.beforeMount?.(path, id)
     return await cloneMount(path, mountAttributes(options))
   }
 
@@ -166,6 +171,7 @@ export class TreeDriver implements Driver {
       await fsyncDir(join(this.home, this.#backend.treesDir), this.#backend.home)
       failpoint('driver.tree-remove.before-parent')
       await rm(parentFile(this.home, id), { force: true })
+      await this.#backend.forget?.(id)
     })
   }
 

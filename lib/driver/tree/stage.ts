@@ -66,22 +66,33 @@ export class StagedTree extends StagedUpper {
   async #build(parent: string | undefined): Promise<void> {
     await this.settle(parent)
     const tree = join(this.dir, TREE)
-    if (parent === undefined) await this.#backend.createTree(tree)
-    else await this.#backend.cloneTree(this.#pathOf(parent), tree)
-    if (this.settled !== undefined) {
-      using root = openFolder(this.dir)
-      await mergeUpper({ rootFd: root.fd, upper: 'diff', tree: TREE, settled: this.settled })
-    }
+    // With nothing below it nothing is left of what says that something is hidden: what was unpacked is the tree.
+    if (parent === undefined) await rename(this.diff, tree)
+    else await this.#cloneInto(tree, this.#pathOf(parent))
     await syncTree(tree, this.#backend.home)
   }
+
+  async #cloneInto(tree: string, parent: string): Promise<void> {
+    await this.#backend.cloneTree(parent, tree)
+    if (this.settled === undefined) return
+    using root = openFolder(this.dir)
+    await mergeUpper({ rootFd: root.fd, upper: 'diff', tree: TREE, settled: this.settled })
+  }
+}
+
+/** What {@link createTree} is to make. */
+export interface NewTree {
+  readonly id: string
+  readonly parent: string | undefined
+  /** The most bytes that it may take; see TreeBackend.limitTree. */
+  readonly size: number | undefined
 }
 
 /** Makes the tree of `id` as a copy of its parent's, or an empty one. @throws ERR_ALREADY_EXISTS */
 export async function createTree(
   backend: TreeBackend,
   pathOf: (id: string) => string,
-  id: string,
-  parent: string | undefined,
+  { id, parent, size }: NewTree,
 ): Promise<void> {
   if (isThere(pathOf(id))) throw alreadyThere(id)
   const { home } = backend
@@ -90,6 +101,7 @@ export async function createTree(
     const tree = join(folder.path, TREE)
     if (parent === undefined) await backend.createTree(tree)
     else await backend.cloneTree(pathOf(parent), tree)
+    if (size !== undefined) await backend.limitTree?.(tree, id, size)
     await syncTree(tree, home)
     await publish(backend, tree, pathOf(id), id, parent)
   } finally {
