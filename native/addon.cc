@@ -10,6 +10,7 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterBtrfs(exports);
   overlaid::RegisterCodec(exports);
   overlaid::RegisterCopy(exports);
+  overlaid::RegisterCopyTree(exports);
   overlaid::RegisterCrc64(exports);
   overlaid::RegisterDir(exports);
   overlaid::RegisterFileops(exports);

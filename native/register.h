@@ -8,6 +8,7 @@ namespace overlaid {
 void RegisterBtrfs(Napi::Object exports);
 void RegisterCodec(Napi::Object exports);
 void RegisterCopy(Napi::Object exports);
+void RegisterCopyTree(Napi::Object exports);
 void RegisterCrc64(Napi::Object exports);
 void RegisterDir(Napi::Object exports);
 void RegisterFileops(Napi::Object exports);
