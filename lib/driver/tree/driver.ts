@@ -232,12 +232,14 @@ export class TreeDriver implements Driver {
   async diffSize(id: string, parent: string | undefined): Promise<number> {
     const changes = await this.#changes(id, parent, {})
     const path = this.#pathOf(id)
-    const seen = new Set<number>()
+    const seen = new Set<string>()
     let size = 0
     for (const { kind, path: name } of changes) {
       const stat = kind === 'D' ? undefined : lstatSync(Buffer.concat([Buffer.from(path), name]))
-      if (stat === undefined || stat.isDirectory() || (stat.nlink > 1 && seen.has(stat.ino))) continue
-      seen.add(stat.ino)
+      if (stat === undefined || stat.isDirectory()) continue
+      const inode = `${String(stat.dev)}:${String(stat.ino)}`
+      if (stat.nlink > 1 && seen.has(inode)) continue
+      seen.add(inode)
       size += stat.size
     }
     return size

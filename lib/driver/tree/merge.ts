@@ -138,6 +138,11 @@ async function moveAll(merge: Merge, moves: readonly Buffer[]): Promise<void> {
   } catch (error) {
     // The first one says it of all: upper and tree are on two devices.
     if (!hasCode(error, 'EXDEV')) throw error
+    // What a rename would have replaced is in the way of a copy.
+    await fileops(
+      rootFd,
+      moves.map((path) => removal(within(tree, path))),
+    )
     await withBoth(merge, (from, to) => copyTree(from, to, { only: moves, ...(signal && { signal }) }))
   }
 }

@@ -44,7 +44,8 @@ async function* packEntry(
   entry: WalkEntry,
 ): AsyncGenerator<TarPiece, void, undefined> {
   const { path, stat } = entry
-  const inode = (): string => stat.ino.toString()
+  // A btrfs subvolume is a device of its own, with the same inode numbers as the next.
+  const inode = (): string => `${String(stat.devMajor)}:${String(stat.devMinor)}:${String(stat.ino)}`
   if (!isRegular(stat.mode) || stat.size === 0) {
     packer.addEntry(entry, path, inode)
     return
