@@ -232,8 +232,11 @@ Status TreeWalk::AppendDetails(const std::string& name, const Found& found, Reco
   auto xattrs = AllXattrs(PlaceOf(found.file.get(), level.dir.get(), name));
   if (!xattrs) return xattrs.error();
   head.xattrs_length = AppendXattrs(out, *xattrs);
-  // Those beside are for comparing files, which alone have capabilities.
-  if (!found.beside || !S_ISREG(found.stat.mode) || !S_ISREG(found.beside->mode)) return Done{};
+  // Those beside are for comparing what is of one kind.
+  const bool compares = S_ISREG(found.stat.mode) || S_ISDIR(found.stat.mode);
+  if (!found.beside || !compares || IFTODT(found.stat.mode) != IFTODT(found.beside->mode)) {
+    return Done{};
+  }
   auto others = AllXattrs(PlaceOf(-1, level.beside.get(), name));
   if (!others) return others.error();
   head.beside_xattrs_length = AppendXattrs(out, *others);

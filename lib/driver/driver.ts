@@ -116,6 +116,8 @@ export interface DriverProblem {
   readonly kind: string
   readonly severity: 'damage' | 'rubbish'
   readonly path: string
+  /** The layer that it is about; where it is absent, what comes first in the path below the home. */
+  readonly id?: string
   readonly detail: string
   /** Mends it; absent where only removal of the layer would. */
   readonly repair?: () => Promise<void>

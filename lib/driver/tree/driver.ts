@@ -5,7 +5,7 @@
  * Mounting is a bind: the tree itself, with the mount's own flags. A layer that has children is as writable as others,
  * since what they show is theirs.
  */
-import { lstatSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
@@ -228,21 +228,11 @@ export class TreeDriver implements Driver {
     return await compareTrees(tree.fd.fd, below?.fd.fd, options)
   }
 
-  /** What moby's ChangesSize counts: the files that were added or changed. */
   async diffSize(id: string, parent: string | undefined): Promise<number> {
+    const { naiveDiffSize } = await importNaiveDiff()
     const changes = await this.#changes(id, parent, {})
-    const path = this.#pathOf(id)
-    const seen = new Set<string>()
-    let size = 0
-    for (const { kind, path: name } of changes) {
-      const stat = kind === 'D' ? undefined : lstatSync(Buffer.concat([Buffer.from(path), name]))
-      if (stat === undefined || stat.isDirectory()) continue
-      const inode = `${String(stat.dev)}:${String(stat.ino)}`
-      if (stat.nlink > 1 && seen.has(inode)) continue
-      seen.add(inode)
-      size += stat.size
-    }
-    return size
+    await using tree = await this.#openTree(id)
+    return await naiveDiffSize(tree.fd.fd, changes)
   }
 
   async diskUsage(id: string): Promise<number> {

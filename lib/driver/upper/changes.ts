@@ -9,6 +9,7 @@
  * - of a directory that is gone the name is deleted, not all below; of one that was made anew, the names in it.
  */
 import { closeSync } from 'node:fs'
+import { hasCode } from '../../errors.ts'
 import { openFolderDeep } from '../../fs/open-deep.ts'
 import { isSameContent } from './same-content.ts'
 import { type Facts, joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
@@ -153,7 +154,13 @@ class Comparison {
   async #isRewritten(entry: WalkEntry): Promise<boolean> {
     const { contentOf } = this.#options
     if (contentOf === undefined || this.#parentFd === undefined || !mayBeRewritten(entry)) return false
-    return !(await isSameContent(contentOf, this.#parentFd, entry.path))
+    try {
+      return !(await isSameContent(contentOf, this.#parentFd, entry.path))
+    } catch (error) {
+      // It went or was replaced since it was seen: then it was changed.
+      if (!hasCode(error, 'ENOENT', 'ELOOP', 'ENXIO')) throw error
+      return true
+    }
   }
 
   #enter(folder: Folder, isListed: boolean): Level {
