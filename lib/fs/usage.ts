@@ -7,7 +7,7 @@ import { AT } from '../native/flags.ts'
 import { walk, type WalkEntry } from './walk.ts'
 
 /** st_blocks counts in these, whatever the file system's own block is. */
-const BLOCK_BYTES = 512
+export const BLOCK_BYTES = 512
 
 /** Bytes on disk of a tree, its own folder included, each inode once. 0 where it is gone, or goes meanwhile. */
 export async function diskUsageOf(path: string): Promise<number> {

@@ -28,6 +28,7 @@ const ROOT_MODE = 0o755
 class BtrfsBackend implements TreeBackend {
   readonly name = 'btrfs'
   readonly treesDir = SUBVOLUMES_DIR
+  readonly clonesShare = true
   readonly home: Home
 
   constructor(home: Home) {

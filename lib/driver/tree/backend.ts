@@ -8,6 +8,8 @@ export interface TreeBackend {
   readonly home: Home
   /** The folder in the home that the trees are in, each by its id. */
   readonly treesDir: string
+  /** Whether a clone takes no room for what it has of its parent. */
+  readonly clonesShare: boolean
   /**
    * Checks that the file system can carry the driver. Leaves nothing behind.
    * @throws ERR_UNSUPPORTED_FS, ERR_NO_PRIVILEGE

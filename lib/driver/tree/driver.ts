@@ -236,7 +236,14 @@ export class TreeDriver implements Driver {
   }
 
   async diskUsage(id: string): Promise<number> {
-    return await diskUsageOf(this.#existing(id))
+    const path = this.#existing(id)
+    const parent = this.#backend.clonesShare ? readParent(this.home, id) : undefined
+    // Of a layer of moby's the parent is not known: then all that it shows is counted.
+    if (parent === undefined || parent === '' || !isThere(this.#pathOf(parent))) return await diskUsageOf(path)
+    const { naiveDiskUsage } = await importNaiveDiff()
+    const changes = await this.#changes(id, parent, {})
+    await using tree = await this.#openTree(id)
+    return await naiveDiskUsage(tree.fd.fd, changes)
   }
 
   async openFiles(id: string): Promise<FileGetter> {

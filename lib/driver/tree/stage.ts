@@ -9,6 +9,7 @@
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
 import { constants, lstatSync, openSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type DurableOptions, fsyncDir, writeFileAtomic } from '../../fs/atomic.ts'
