@@ -62,7 +62,9 @@ async function inside<T>(id: string, work: (root: string) => T): Promise<T> {
 
 /** A file of so many bytes that no file system makes smaller. */
 function fill(path: string, bytes: number): void {
-  execFileSync('dd', ['if=/dev/urandom', `of=${path}`, 'bs=1M', `count=${String(bytes / MIB)}`], { stdio: 'pipe' })
+  execFileSync('dd', ['if=/dev/urandom', `of=${path}`, 'bs=1M', `count=${String(bytes / MIB)}`], {
+    stdio: 'pipe',
+  })
 }
 
 const BASE = rawTar([
@@ -87,13 +89,24 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('the b
   it("lays its home out as moby's", async () => {
     await commit(ID('a'), undefined, BASE)
     const mode = (path: string): string => (statSync(path).mode & 0o7777).toString(8)
-    expect([mode(home), mode(join(home, 'subvolumes')), mode(subvolume(ID('a')))]).toEqual(['710', '710', '755'])
+    expect([mode(home), mode(join(home, 'subvolumes')), mode(subvolume(ID('a')))]).toEqual([
+      '710',
+      '710',
+      '755',
+    ])
     expect(statSync(subvolume(ID('a'))).ino).toBe(256)
   })
 
   it('makes a layer a snapshot of its parent, and a base a subvolume that was unpacked once', async () => {
     await commit(ID('a'), undefined, BASE)
-    await commit(ID('b'), ID('a'), rawTar([{ name: 'etc/motd', body: 'other' }, { name: '.wh.bin', body: '' }]))
+    await commit(
+      ID('b'),
+      ID('a'),
+      rawTar([
+        { name: 'etc/motd', body: 'other' },
+        { name: '.wh.bin', body: '' },
+      ]),
+    )
     await driver.createReadWrite(ID('c'), ID('b'))
     const [a, b, c] = [ID('a'), ID('b'), ID('c')].map((id) => uuids(subvolume(id)))
     expect([a?.parent, b?.parent, c?.parent]).toEqual(['-', a?.own, b?.own])
@@ -105,7 +118,15 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('the b
   })
 
   it('leaves nothing of the whiteouts of a base, which hide nothing', async () => {
-    await commit(ID('a'), undefined, rawTar([{ name: 'dir/', mode: 0o755 }, { name: 'dir/.wh.x', body: '' }, { name: '.wh.y', body: '' }]))
+    await commit(
+      ID('a'),
+      undefined,
+      rawTar([
+        { name: 'dir/', mode: 0o755 },
+        { name: 'dir/.wh.x', body: '' },
+        { name: '.wh.y', body: '' },
+      ]),
+    )
     expect(readdirSync(subvolume(ID('a')), { recursive: true })).toEqual(['dir'])
   })
 
@@ -116,7 +137,9 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('the b
     expect(readFileSync(join(subvolume(ID('b')), 'etc/motd')).equals(body)).toBe(true)
     await driver.createReadWrite(ID('c'), ID('b'))
     execFileSync('sync', ['-f', home])
-    const usage = execFileSync('btrfs', ['filesystem', 'du', '--raw', '-s', subvolume(ID('c'))], { encoding: 'utf8' })
+    const usage = execFileSync('btrfs', ['filesystem', 'du', '--raw', '-s', subvolume(ID('c'))], {
+      encoding: 'utf8',
+    })
     const [, exclusive] = usage.split('\n')[1]?.trim().split(/\s+/) ?? []
     expect(Number(exclusive)).toBe(0)
   })
@@ -139,7 +162,9 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('the b
     await inside(ID('b'), (root) => {
       execFileSync('btrfs', ['subvolume', 'create', join(root, 'etc/sub')], { stdio: 'pipe' })
       execFileSync('btrfs', ['subvolume', 'create', join(root, 'etc/sub/inner')], { stdio: 'pipe' })
-      execFileSync('btrfs', ['subvolume', 'snapshot', '-r', join(root, 'etc/sub'), join(root, 'kept')], { stdio: 'pipe' })
+      execFileSync('btrfs', ['subvolume', 'snapshot', '-r', join(root, 'etc/sub'), join(root, 'kept')], {
+        stdio: 'pipe',
+      })
     })
     await driver.remove(ID('b'))
     expect(await driver.exists(ID('b'))).toBe(false)
@@ -172,7 +197,12 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('the b
     expect(await driver.diffSize(ID('b'), ID('a'))).toBe('one'.length + 'two'.length)
     await commit(ID('c'), ID('a'), await collect(driver.diff(ID('b'), ID('a'))))
     const read = (name: string): string => readFileSync(join(subvolume(ID('c')), name), 'utf8')
-    expect([read('one/file'), read('one/link'), read('two/file'), read('two/link')]).toEqual(['one', 'one', 'two', 'two'])
+    expect([read('one/file'), read('one/link'), read('two/file'), read('two/link')]).toEqual([
+      'one',
+      'one',
+      'two',
+      'two',
+    ])
     const inode = (name: string): number => statSync(join(subvolume(ID('c')), name)).ino
     expect(inode('one/file')).toBe(inode('one/link'))
     expect(inode('one/file')).not.toBe(inode('two/file'))
@@ -290,18 +320,21 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('a siz
 })
 
 describe.skipIf(missing('hasBinding', 'canMount', 'canLoop'))('the btrfs driver elsewhere', () => {
-  it.each(['ext4', 'tmpfs'] as const)('refuses %s, says how to get a btrfs, and leaves nothing', async (kind) => {
-    using other = loopFileSystem(kind)
-    const before = readdirSync(other.dir)
-    const refused = openBtrfs(join(other.dir, 'root/btrfs'), { durability: 'none' })
-    await expect(refused.verify()).rejects.toMatchObject({
-      code: 'ERR_UNSUPPORTED_FS',
-      message: expect.stringContaining(kind === 'ext4' ? 'is extfs' : 'is tmpfs') as string,
-      hint: expect.stringContaining('mkfs.btrfs') as string,
-    })
-    await expect(refused.create(ID('a'), undefined)).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED_FS' })
-    expect(readdirSync(other.dir)).toEqual(before)
-  })
+  it.each(['ext4', 'tmpfs'] as const)(
+    'refuses %s, says how to get a btrfs, and leaves nothing',
+    async (kind) => {
+      using other = loopFileSystem(kind)
+      const before = readdirSync(other.dir)
+      const refused = openBtrfs(join(other.dir, 'root/btrfs'), { durability: 'none' })
+      await expect(refused.verify()).rejects.toMatchObject({
+        code: 'ERR_UNSUPPORTED_FS',
+        message: expect.stringContaining(kind === 'ext4' ? 'is extfs' : 'is tmpfs') as string,
+        hint: expect.stringContaining('mkfs.btrfs') as string,
+      })
+      await expect(refused.create(ID('a'), undefined)).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED_FS' })
+      expect(readdirSync(other.dir)).toEqual(before)
+    },
+  )
 
   it('leaves nothing where it can work either', async () => {
     using other = loopFileSystem('btrfs')

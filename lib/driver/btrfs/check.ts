@@ -22,7 +22,9 @@ async function plainFolders(
   const problems: DriverProblem[] = []
   for (const path of ids.map((id) => pathOf(id))) {
     if (await isSubvolume(path)) continue
-    problems.push(damage('no-subvolume', path, 'a folder, not a subvolume: no layer can be made on top of it'))
+    problems.push(
+      damage('no-subvolume', path, 'a folder, not a subvolume: no layer can be made on top of it'),
+    )
   }
   return problems
 }

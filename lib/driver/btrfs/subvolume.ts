@@ -31,6 +31,8 @@ export async function snapshotSubvolume(of: string, path: string): Promise<void>
 export async function isSubvolume(path: string): Promise<boolean> {
   const { ino } = await binding.statx(AT_FDCWD, path, AT.AT_SYMLINK_NOFOLLOW)
   if (ino !== ROOT_INODE) return false
-  using found = new OwnedFd(await binding.openat(AT_FDCWD, path, constants.O_RDONLY | constants.O_NOFOLLOW, 0))
+  using found = new OwnedFd(
+    await binding.openat(AT_FDCWD, path, constants.O_RDONLY | constants.O_NOFOLLOW, 0),
+  )
   return (await binding.fstatfs(found.fd)).type === BTRFS_MAGIC
 }

@@ -18,10 +18,14 @@ export async function verifyBtrfs(home: string): Promise<void> {
       await trySubvolumes(dir)
     } catch (error) {
       if (!hasCode(error, 'EPERM', 'EACCES')) throw error
-      throw new OverlaidError('ERR_NO_PRIVILEGE', 'no permission to remove subvolumes: the driver btrfs needs root', {
-        path: existing,
-        cause: error,
-      })
+      throw new OverlaidError(
+        'ERR_NO_PRIVILEGE',
+        'no permission to remove subvolumes: the driver btrfs needs root',
+        {
+          path: existing,
+          cause: error,
+        },
+      )
     }
   })
 }

@@ -239,7 +239,8 @@ export class TreeDriver implements Driver {
     const path = this.#existing(id)
     const parent = this.#backend.clonesShare ? readParent(this.home, id) : undefined
     // Of a layer of moby's the parent is not known: then all that it shows is counted.
-    if (parent === undefined || parent === '' || !isThere(this.#pathOf(parent))) return await diskUsageOf(path)
+    if (parent === undefined || parent === '' || !isThere(this.#pathOf(parent)))
+      return await diskUsageOf(path)
     const { naiveDiskUsage } = await importNaiveDiff()
     const changes = await this.#changes(id, parent, {})
     await using tree = await this.#openTree(id)
