@@ -29,6 +29,7 @@
           "native/namei.cc",
           "native/namespace.cc",
           "native/new_mount.cc",
+          "native/quota.cc",
           "native/remove_idle.cc",
           "native/remove_tree.cc",
           "native/resolve.cc",

@@ -17,6 +17,7 @@ export { Layers } from './store/layer-store.ts'
 export type { LayerSummary } from './store/layer-store.ts'
 export { Containers } from './store/container-store.ts'
 export type { ContainerSummary, CreateOptions } from './store/container-store.ts'
+export type { StorageOptions } from './store/storage-options.ts'
 export { Container } from './store/container.ts'
 export type { CommitOptions, ContainerDetails, ContainerMountOptions } from './store/container.ts'
 export { Mount } from './store/mount.ts'
@@ -31,7 +32,9 @@ export type {
   DetachedMount,
   Driver,
   LayerPaths,
+  LayerQuota,
   MountOptions,
+  ReadWriteOptions,
   StagedLayer,
 } from './driver/driver.ts'
 export { TarStream } from './driver/tar-stream.ts'

@@ -21,6 +21,7 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterMountDetached(exports);
   overlaid::RegisterNamei(exports);
   overlaid::RegisterNamespace(exports);
+  overlaid::RegisterQuota(exports);
   overlaid::RegisterRemoveIdle(exports);
   overlaid::RegisterResolve(exports);
   overlaid::RegisterStatfs(exports);

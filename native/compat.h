@@ -20,6 +20,7 @@ constexpr long kPidfdOpen = 434;     // 5.3
 constexpr long kCloseRange = 436;    // 5.9
 constexpr long kOpenat2 = 437;       // 5.6
 constexpr long kMountSetattr = 442;  // 5.12
+constexpr long kQuotactlFd = 443;    // 5.14
 constexpr long kStatmount = 457;     // 6.8
 constexpr long kListmount = 458;     // 6.8
 

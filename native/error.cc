@@ -28,6 +28,11 @@ Napi::Error ToError(Napi::Env env, const SysError& error) {
   std::array<char, 128> text{};
   uv_err_name_r(-error.code, code.data(), code.size());
   uv_strerror_r(-error.code, text.data(), text.size());
+  // The one errno of ours that libuv has no name for.
+  if (error.code == EDQUOT) {
+    code = {"EDQUOT"};
+    text = {"disk quota exceeded"};
+  }
   auto result = Napi::Error::New(env, Message(error, code.data(), text.data()));
   auto object = result.Value();
   // Empty while the environment is being torn down.

@@ -19,6 +19,7 @@ void RegisterMount(Napi::Object exports);
 void RegisterMountDetached(Napi::Object exports);
 void RegisterNamei(Napi::Object exports);
 void RegisterNamespace(Napi::Object exports);
+void RegisterQuota(Napi::Object exports);
 void RegisterRemoveIdle(Napi::Object exports);
 void RegisterResolve(Napi::Object exports);
 void RegisterStatfs(Napi::Object exports);

@@ -45,7 +45,7 @@ async function ofImage(store: Store, image: Image): Promise<object> {
 
 async function ofContainer(store: Store, details: ContainerDetails): Promise<object> {
   const { id, name, image, imageID, created, owner, mounted, path, size, config } = details
-  const { lowerdir, upperdir, workdir, merged } = details
+  const { lowerdir, upperdir, workdir, merged, storageOptions, quota } = details
   return {
     type: 'container',
     id,
@@ -56,6 +56,8 @@ async function ofContainer(store: Store, details: ContainerDetails): Promise<obj
     mounted,
     path: path ?? null,
     size,
+    storageOptions,
+    quota: quota ?? null,
     ...factsOf(config),
     created: created ?? null,
     layers: await chain(store, [...details.chainIDs].reverse()),

@@ -28,6 +28,7 @@ const SYNCHRONOUS: ReadonlySet<string> = new Set([
   'cancel',
   'crc64',
   'hasCodecs',
+  'hasQuotactlFd',
   'newCancellation',
   'openCodec',
   'setOpenat2',

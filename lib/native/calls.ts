@@ -1,5 +1,6 @@
 /** What the addon's functions take and give. */
 import type { BtrfsCalls } from './btrfs-calls.ts'
+import type { QuotaCalls } from './quota.ts'
 
 /** A path or name: bytes where it may not be UTF-8. A NUL inside is refused with a TypeError. */
 export type Bytes = string | Uint8Array
@@ -163,7 +164,7 @@ export interface CodecStep {
 }
 
 /** The addon's functions. */
-export interface Binding extends BtrfsCalls {
+export interface Binding extends BtrfsCalls, QuotaCalls {
   mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
   /**
    * mount(2) as if it gave a descriptor: on a thread of its own, in a private copy of the mount namespace, with

@@ -116,6 +116,12 @@ export const XATTR = { XATTR_CREATE: 1, XATTR_REPLACE: 2 } as const
 /** statfs's flags that matter here. */
 export const ST = { ST_RDONLY: 1, ST_NOSUID: 2, ST_NODEV: 4, ST_NOEXEC: 8, ST_NOATIME: 1024 } as const
 
+/** The bits of FS_IOC_FSGETXATTR that matter here: what is made in a folder belongs to the folder's project. */
+export const FS_XFLAG = { FS_XFLAG_PROJINHERIT: 0x200 } as const
+
+/** Q_XGETQSTATV's, of projects: they are counted, and their limits are enforced. */
+export const FS_QUOTA = { FS_QUOTA_PDQ_ACCT: 0x10, FS_QUOTA_PDQ_ENFD: 0x20 } as const
+
 /** O_PATH, which node:fs does not export; the same on all architectures Node runs on. */
 export const O_PATH = 0o10000000
 

@@ -14,6 +14,7 @@ import { failpoint } from '../fs/failpoint.ts'
 import { type ChainID, type Digest, isDigest } from '../oci/digest.ts'
 import { listFolder, removeFile } from './claim.ts'
 import { containerFile, MODES, type StorePaths } from './paths.ts'
+import type { StorageOptions } from './storage-options.ts'
 
 /** One entry of layerdb/mounts. */
 export interface MountRecord {
@@ -39,6 +40,7 @@ export interface ContainerRecord {
   readonly created: string
   /** The image's config as text, so that the container commits when the image is gone. */
   readonly config: string
+  readonly storageOptions?: StorageOptions
 }
 
 const CONTAINER_ID = /^[0-9a-f]{64}$/

@@ -16,6 +16,7 @@ import { type DockerContainer, dockerContainers } from './docker.ts'
 import { here, readHolds } from './hold.ts'
 import { readImage } from './image-db.ts'
 import { mergedPath } from './mounting.ts'
+import type { StorageOptions } from './storage-options.ts'
 
 /** A container. */
 export interface ContainerEntry {
@@ -27,6 +28,8 @@ export interface ContainerEntry {
   readonly created?: string
   readonly owner: 'overlaid' | 'docker'
   readonly mount: MountRecord & { readonly mountID: string }
+  /** As they were given at creation. */
+  readonly storageOptions: StorageOptions
   /** What a commit begins with. */
   readConfig(): Promise<ImageConfig>
 }
@@ -86,10 +89,10 @@ async function ownEntry(
 ): Promise<ContainerEntry | undefined> {
   const record = await readContainerRecord(paths, mount.name)
   if (record === undefined) return undefined
-  const { id, name, image: imageID, imageName: image, created, config } = record
+  const { id, name, image: imageID, imageName: image, created, config, storageOptions = {} } = record
   const readConfig = () =>
     Promise.resolve(parseConfig(Buffer.from(config), `the config of container ${name}`))
-  return { id, name, image, imageID, created, owner: 'overlaid', mount, readConfig }
+  return { id, name, image, imageID, created, owner: 'overlaid', mount, storageOptions, readConfig }
 }
 
 function dockerEntry(
@@ -98,14 +101,14 @@ function dockerEntry(
   container: DockerContainer | undefined,
 ): ContainerEntry | undefined {
   if (container === undefined) return undefined
-  const { id, name, imageName: image, imageID, created, config } = container
+  const { id, name, imageName: image, imageID, created, config, storageOptions } = container
   // docker commits a container's own config, which began as the image's.
   const readConfig = async () => {
     const { config: ofImage } = await readImage(paths, imageID)
     return { ...ofImage, config: config as ContainerConfig }
   }
   const when = created === undefined ? {} : { created }
-  return { id, name, image, imageID, ...when, owner: 'docker', mount, readConfig }
+  return { id, name, image, imageID, ...when, owner: 'docker', mount, storageOptions, readConfig }
 }
 
 /** By id, name, or the id's first digits, in docker's order. @throws ERR_CONTAINER_NOT_FOUND, ERR_AMBIGUOUS_ID */

@@ -1,7 +1,9 @@
 /** Containers: writable layers on images, ours and those that dockerd made. */
+import type { LayerQuota } from '../driver/driver.ts'
 import { Container } from './container.ts'
 import { findMount } from './container-db.ts'
 import { type ContainerEntry, findContainer, listContainers, mountStateOf } from './container-entry.ts'
+import { quotaOf, type StorageOptions } from './storage-options.ts'
 import type { StoreContext } from './context.ts'
 import { findImage } from './image-find.ts'
 import type { Image } from './image-store.ts'
@@ -17,11 +19,14 @@ export interface ContainerSummary {
   /** Bytes of its own changes. */
   readonly size: number
   readonly owner: 'overlaid' | 'docker'
+  /** Its size limit and what it uses of that, both in bytes on disk; undefined where none is enforced. */
+  readonly quota?: LayerQuota
 }
 
 export interface CreateOptions {
   /** `[a-zA-Z0-9][a-zA-Z0-9_.-]+`; default: the first 12 digits of the id. */
   readonly name?: string
+  readonly storageOptions?: StorageOptions
   readonly signal?: AbortSignal
 }
 
@@ -50,7 +55,7 @@ export class Containers {
     try {
       const state = await mountStateOf(this.#store, entry)
       const size = await this.#store.driver.diffSize(mount.mountID, mount.initID)
-      return { id, name, image, ...state, size, owner }
+      return { id, name, image, ...state, size, owner, ...(await quotaOf(this.#store, entry)) }
     } catch (error) {
       if ((await findMount(this.#store.paths, id)) === undefined) return undefined
       throw error
@@ -65,7 +70,8 @@ export class Containers {
 
   /**
    * A writable layer on the image, with its init layer.
-   * @throws ERR_ALREADY_EXISTS (name), ERR_IMAGE_NOT_FOUND, ERR_INVALID_ARGUMENT (name)
+   * @throws ERR_ALREADY_EXISTS (name), ERR_IMAGE_NOT_FOUND, ERR_INVALID_ARGUMENT (name, storageOptions),
+   *   ERR_UNSUPPORTED_FS where the size is to be limited and cannot be
    */
   async create(image: Image | string, options: CreateOptions = {}): Promise<Container> {
     this.#store.expectOpen()

@@ -1,5 +1,5 @@
 /** One container: a writable layer on an image's layers. */
-import type { Change, LayerPaths, MountOptions } from '../driver/driver.ts'
+import type { Change, LayerPaths, LayerQuota, MountOptions } from '../driver/driver.ts'
 import { type TarPiece, TarStream } from '../driver/tar-stream.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, Digest } from '../oci/digest.ts'
@@ -11,6 +11,7 @@ import { readLayers } from './layer-db.ts'
 import type { Mount } from './mount.ts'
 import { mountSubject, type Subject, unmountSubject } from './mounting.ts'
 import { requireTrustedXattrs } from './privilege.ts'
+import { expectQuota, quotaOf, type StorageOptions } from './storage-options.ts'
 import { chainOf } from './use.ts'
 
 export interface ContainerMountOptions extends MountOptions {
@@ -43,6 +44,10 @@ export interface ContainerDetails {
   readonly mounted: boolean
   readonly path?: string
   readonly size: number
+  /** As they were given at creation, docker's `HostConfig.StorageOpt`. */
+  readonly storageOptions: StorageOptions
+  /** Its size limit and what it uses of that, both in bytes on disk; undefined where none is enforced. */
+  readonly quota?: LayerQuota
   /** The container's layers below its own, top first; the init layer is not one of them. */
   readonly chainIDs: readonly ChainID[]
   readonly config: ImageConfig
@@ -75,10 +80,12 @@ export class Container {
 
   /**
    * Mounts the merged root file system. A container that is mounted already shares that mount.
-   * @throws ERR_IN_USE when another process holds it where this one cannot reach it, or with other options
+   * @throws ERR_IN_USE when another process holds it where this one cannot reach it, or with other options;
+   *   ERR_UNSUPPORTED_FS when it is to be written to and its size limit is not enforced any more
    */
   async mount(options: ContainerMountOptions = {}): Promise<Mount> {
     this.#store.expectOpen()
+    if (options.readOnly !== true) await expectQuota(this.#store, this.#entry)
     return mountSubject(this.#store, this.#subject(), options)
   }
 
@@ -153,12 +160,20 @@ export class Container {
       owner,
       ...(await mountStateOf(this.#store, this.#entry)),
       size: await this.size(),
+      storageOptions: this.#entry.storageOptions,
+      ...(await quotaOf(this.#store, this.#entry)),
       chainIDs: chainOf(layers, mount.parent)
         .map(({ chainID }) => chainID)
         .reverse(),
       config: await this.#entry.readConfig(),
       ...(await this.paths()),
     }
+  }
+
+  /** Its size limit and what it uses of that, from counters; undefined where none is enforced. */
+  async quota(): Promise<LayerQuota | undefined> {
+    this.#store.expectOpen()
+    return (await quotaOf(this.#store, this.#entry)).quota
   }
 
   /** Removes the container with its changes. @throws ERR_IN_USE while a process has it mounted */

@@ -14,6 +14,7 @@ import { readImage, topChainID } from './image-db.ts'
 import type { Image } from './image-store.ts'
 import { readLayer } from './layer-db.ts'
 import { type Lease, takeLease } from './lease.ts'
+import { sizeLimit, type StorageOptions } from './storage-options.ts'
 
 /** Docker's rule for names. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/
@@ -26,6 +27,9 @@ interface Plan {
   readonly initID: string
   readonly image: Image
   readonly imageName: string
+  readonly storageOptions: StorageOptions
+  /** In bytes. */
+  readonly size: number | undefined
 }
 
 /** Makes a container of `image` and returns its id. */
@@ -43,7 +47,10 @@ export async function createContainer(
       hint: 'two or more of a-z A-Z 0-9 _ . -, the first a letter or digit',
     })
   }
-  const plan: Plan = { id, name, mountID, initID: `${mountID}-init`, image, imageName }
+  const { storageOptions = {} } = options
+  const size = sizeLimit(storageOptions)
+  const initID = `${mountID}-init`
+  const plan: Plan = { id, name, mountID, initID, image, imageName, storageOptions, size }
   const signal = options.signal === undefined ? {} : { signal: options.signal }
   const { lease, parent } = await store.locked(() => leaseImage(store, plan), signal)
   try {
@@ -81,17 +88,19 @@ async function expectFreeName(store: StoreContext, { id, name }: Plan): Promise<
 
 async function makeFolders(
   store: StoreContext,
-  { mountID, initID }: Plan,
+  { mountID, initID, size }: Plan,
   parent: CacheID | undefined,
 ): Promise<void> {
   const { driver, durability } = store
-  await driver.createReadWrite(initID, parent)
+  // The init layer as well, as moby does: each has the limit for itself.
+  const limits = size === undefined ? {} : { size }
+  await driver.createReadWrite(initID, parent, limits)
   failpoint('container.create.after-init')
   {
     await using root = await driver.open(initID)
     await setupInitLayer(root.fd.fd)
   }
-  await driver.createReadWrite(mountID, initID)
+  await driver.createReadWrite(mountID, initID, limits)
   failpoint('container.create.after-folders')
   if (durability === 'full') await syncHome(driver.home)
 }
@@ -103,7 +112,7 @@ async function syncHome(home: string): Promise<void> {
 
 /** The commit point. The caller holds the store lock. */
 async function record(store: StoreContext, plan: Plan): Promise<void> {
-  const { id, name, mountID, initID, image, imageName } = plan
+  const { id, name, mountID, initID, image, imageName, storageOptions } = plan
   await expectFreeName(store, plan)
   await readImage(store.paths, image.id)
   const parent = image.chainIDs.at(-1)
@@ -111,10 +120,15 @@ async function record(store: StoreContext, plan: Plan): Promise<void> {
   const config = image.configBytes.toString()
   await writeContainer(
     store.paths,
-    { version: 1, id, name, image: image.id, imageName, created, config },
+    { version: 1, id, name, image: image.id, imageName, created, config, ...recorded(storageOptions) },
     { name: id, mountID, initID, parent },
     store.durability,
   )
+}
+
+/** Containers without options have records as they always had. */
+function recorded(storageOptions: StorageOptions): { readonly storageOptions?: StorageOptions } {
+  return storageOptions.size === undefined ? {} : { storageOptions: { size: storageOptions.size } }
 }
 
 async function removeFolders(store: StoreContext, { mountID, initID }: Plan): Promise<void> {

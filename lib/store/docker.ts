@@ -26,6 +26,8 @@ export interface DockerContainer {
   readonly paused: boolean
   /** The container's own `Config`, as it is in the file. */
   readonly config: object
+  /** `--storage-opt`, from the hostconfig.json beside it. */
+  readonly storageOptions: { readonly size?: string }
 }
 
 /** A container's file that cannot be read: dockerd will skip that container. */
@@ -52,7 +54,7 @@ export async function scanDockerContainers(
     if (text === undefined) continue
     const container = parseContainer(id, text)
     if (typeof container === 'string') damaged.push({ path, detail: container })
-    else containers.push(container)
+    else containers.push({ ...container, storageOptions: await readStorageOptions(root, id) })
   }
   return { containers, damaged }
 }
@@ -67,7 +69,7 @@ async function readText(path: string): Promise<string | undefined> {
 }
 
 /** The container in the text of its file, or what is wrong with that. */
-function parseContainer(folder: string, text: string): DockerContainer | string {
+function parseContainer(folder: string, text: string): Omit<DockerContainer, 'storageOptions'> | string {
   let document: unknown
   try {
     document = JSON.parse(text)
@@ -92,6 +94,19 @@ function parseContainer(folder: string, text: string): DockerContainer | string 
     running: state['Running'] === true,
     paused: state['Paused'] === true,
     config,
+  }
+}
+
+/** `HostConfig.StorageOpt`. Nothing where the file is missing or is no JSON: dockerd skips such a container. */
+async function readStorageOptions(root: string, id: string): Promise<DockerContainer['storageOptions']> {
+  const text = await readText(join(root, 'containers', id, 'hostconfig.json'))
+  if (text === undefined) return {}
+  try {
+    const { size } = asRecord(asRecord(JSON.parse(text))['StorageOpt'])
+    return typeof size === 'string' ? { size } : {}
+  } catch (error) {
+    if (error instanceof SyntaxError) return {}
+    throw error
   }
 }
 

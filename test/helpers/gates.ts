@@ -37,12 +37,16 @@ function mountAndUnmount(dir: string, ...args: string[]): void {
 }
 
 function tryFileSystem(...mkfs: string[]): void {
+  tryMounting('loop', ...mkfs)
+}
+
+function tryMounting(options: string, ...mkfs: string[]): void {
   inTempDir((dir) => {
     const image = join(dir, 'image')
     writeFileSync(image, '')
     truncateSync(image, 320 * 1024 * 1024)
     run(mkfs[0] ?? '', ...mkfs.slice(1), image)
-    mountAndUnmount(dir, '-o', 'loop', image)
+    mountAndUnmount(dir, '-o', options, image)
   })
 }
 
@@ -94,6 +98,11 @@ const attempts = {
   canLoop: () => tryFileSystem('mkfs.ext4', '-q', '-F'),
   hasXfs: () => tryFileSystem('mkfs.xfs', '-q', '-f'),
   hasBtrfs: () => tryFileSystem('mkfs.btrfs', '-q', '-f'),
+  /** Project quotas of ext4 (CONFIG_QFMT_V2) and of XFS (CONFIG_XFS_QUOTA), which not every kernel is built with. */
+  hasProjectQuota: () => {
+    tryMounting('loop,prjquota', 'mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota')
+    tryMounting('loop,prjquota', 'mkfs.xfs', '-q', '-f')
+  },
   /** fsopen(2): util-linux has no way to ask, so a syscall by number (430 on every architecture). */
   hasFsopen: tryTool(
     'python3',

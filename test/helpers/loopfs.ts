@@ -8,13 +8,25 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MIB } from './sizes.ts'
 
-/** `ext4-no-dtype` has no file types in its directory entries: what overlay2 must refuse. */
-export type FileSystemKind = 'ext4' | 'ext4-no-dtype' | 'xfs' | 'btrfs' | 'tmpfs'
+/**
+ * `ext4-no-dtype` has no file types in its directory entries: what overlay2 must refuse. The `-quota` ones enforce
+ * project quotas.
+ */
+export type FileSystemKind =
+  | 'ext4'
+  | 'ext4-no-dtype'
+  | 'ext4-quota'
+  | 'xfs'
+  | 'xfs-quota'
+  | 'btrfs'
+  | 'tmpfs'
 
 const MKFS: Record<Exclude<FileSystemKind, 'tmpfs'>, readonly string[]> = {
   ext4: ['mkfs.ext4', '-q', '-F'],
   'ext4-no-dtype': ['mkfs.ext4', '-q', '-F', '-O', '^filetype'],
+  'ext4-quota': ['mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota'],
   xfs: ['mkfs.xfs', '-q', '-f'],
+  'xfs-quota': ['mkfs.xfs', '-q', '-f'],
   btrfs: ['mkfs.btrfs', '-q', '-f'],
 }
 
@@ -54,7 +66,7 @@ export function loopFileSystem(
     const mount = (): void => {
       if (kind === 'tmpfs') run('mount', '-t', 'tmpfs', '-o', `size=${size.toString()}`, 'tmpfs', dir)
       // mount(8) sets the loop device's autoclear, so the unmount detaches it.
-      else run('mount', '-o', 'loop', image, dir)
+      else run('mount', '-o', kind.endsWith('-quota') ? 'loop,prjquota' : 'loop', image, dir)
     }
     mount()
     return handle(top, dir, kind === 'tmpfs' ? undefined : image, mount)

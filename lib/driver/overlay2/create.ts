@@ -2,7 +2,9 @@
  * An empty layer: a container's, or one that a caller fills by hand. What a crash after each step leaves:
  *
  *     <parent>/committed written                            nothing: the parent just stays read-only
- *     staging/<x>.new/ made, with diff/, work/, lower, link rubbish: the folder, for whoever finds it
+ *     staging/<x>.new/ made                                 rubbish: the folder, for whoever finds it
+ *     its project and that one's limit set, when it has one rubbish, and a limit of nothing (../home/project-quota.ts)
+ *     diff/, work/, lower, link made in it                  rubbish, as before
  *     its files and folders synced (durability full)
  *     l/<link> made, pointing to where the layer will be    rubbish: a dangling link
  *     staging/<x>.new → <id>, the home synced               the layer is there, whole
@@ -10,14 +12,16 @@
  * The folder has no lock, since it is there for less than a lock would take: a collector may set it aside at any step,
  * by one rename, and then it is made again. All is done in the calling thread, as in links.ts: these are a dozen calls
  * of some µs that wait for no data, and a turn of the pool for each would cost more than all of them. Syncs wait for
- * the disk and go to the pool.
+ * the disk and go to the pool, as do quotas.
  */
 import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { fsyncDir, fsyncPath, mkdirExactly, writeNewNow } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
+import type { ReadWriteOptions } from '../driver.ts'
 import type { Home } from '../home/home.ts'
+import { expectLimits, limitFolder } from '../home/project-quota.ts'
 import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, layerExists, makeLink, newLinkName } from './links.ts'
 import { alreadyThere, asTaken, lowerOver, markCommitted } from './publish.ts'
@@ -26,18 +30,27 @@ import { newUnlockedPath } from '../home/staging-folder.ts'
 /** How often collectors may get in the way: one looks 16 times a run at most, and rarely sees what is there so shortly. */
 const ATTEMPTS = 32
 
-/** Makes the empty layer `id`. @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent), ERR_CHAIN_TOO_DEEP */
-export async function createLayer(home: Home, id: string, parent: string | undefined): Promise<void> {
+/**
+ * Makes the empty layer `id`, which may be limited in size.
+ * @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent), ERR_CHAIN_TOO_DEEP, ERR_UNSUPPORTED_FS (size)
+ */
+export async function createLayer(
+  home: Home,
+  id: string,
+  parent: string | undefined,
+  { size }: ReadWriteOptions = {},
+): Promise<void> {
   if (layerExists(home.path, id)) throw alreadyThere(id)
   const below = parent === undefined ? undefined : existingFolder(home.path, parent)
   const lower = below === undefined ? undefined : lowerOver(below)
+  if (size !== undefined) await expectLimits(home.path, size)
   if (below !== undefined) {
     failpoint('driver.create.before-parent-committed')
     await markCommitted(below, home)
   }
   for (let attempt = 1; ; attempt++) {
     try {
-      return await attemptToCreate(home, id, lower)
+      return await attemptToCreate(home, id, lower, size)
     } catch (error) {
       if (!hasCode(error, 'ENOENT') || attempt === ATTEMPTS) throw error
     }
@@ -45,10 +58,18 @@ export async function createLayer(home: Home, id: string, parent: string | undef
 }
 
 /** @throws ENOENT when a collector took the folder away */
-async function attemptToCreate(home: Home, id: string, lower: string | undefined): Promise<void> {
+async function attemptToCreate(
+  home: Home,
+  id: string,
+  lower: string | undefined,
+  size: number | undefined,
+): Promise<void> {
   const layer = layerFolder(newUnlockedPath(home.path))
   const link = newLinkName()
   try {
+    mkdirExactly(layer.dir, MODES.layer)
+    // Before there is anything in it: what is made in it from then on belongs to its project.
+    if (size !== undefined) await limitFolder(home.path, layer.dir, size)
     fill(layer, link, lower)
     if (home.durability === 'full') await syncFolder(layer, lower !== undefined)
     await publish(home, layer, link, id)
@@ -61,7 +82,6 @@ async function attemptToCreate(home: Home, id: string, lower: string | undefined
 }
 
 function fill(layer: LayerFolder, link: string, lower: string | undefined): void {
-  mkdirExactly(layer.dir, MODES.layer)
   mkdirExactly(layer.diff, MODES.diff)
   if (lower !== undefined) {
     mkdirExactly(layer.work, MODES.work)

@@ -33,7 +33,9 @@ import type {
   DriverProblem,
   FileGetter,
   LayerPaths,
+  LayerQuota,
   MountOptions,
+  ReadWriteOptions,
   StagedLayer,
 } from '../driver.ts'
 import { describeBacking } from '../backing.ts'
@@ -42,6 +44,7 @@ import { type TarPiece, TarStream } from '../tar-stream.ts'
 import { createLayer } from './create.ts'
 import { type Home, makeHome } from '../home/home.ts'
 import { Mounts } from '../home/mounts.ts'
+import { clearLimit, ownProject, quotaOf } from '../home/project-quota.ts'
 import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readText } from './links.ts'
 import { Trash } from '../home/trash.ts'
@@ -115,8 +118,17 @@ export class Overlay2Driver implements Driver {
   }
 
   /** The same folder as create() makes: what is written in it, and whether a child is made on it, is the difference. */
-  async createReadWrite(id: string, parent: string | undefined): Promise<void> {
-    await this.create(id, parent)
+  async createReadWrite(
+    id: string,
+    parent: string | undefined,
+    options: ReadWriteOptions = {},
+  ): Promise<void> {
+    await this.prepare()
+    await createLayer(this.#home, id, parent, options)
+  }
+
+  async quota(id: string): Promise<LayerQuota | undefined> {
+    return await quotaOf(this.home, existingFolder(this.home, id).dir)
   }
 
   async exists(id: string): Promise<boolean> {
@@ -148,6 +160,7 @@ export class Overlay2Driver implements Driver {
     const folder = folderOf(this.home, id)
     await this.#mounts.whileUnmounted(id, async () => {
       const link = readText(folder.link)?.trim()
+      const project = await ownProject(this.home, folder.dir)
       failpoint('driver.remove.before-rename')
       if (!this.#trash.add(folder.dir)) return
       await fsyncDir(this.home, this.#home)
@@ -156,6 +169,7 @@ export class Overlay2Driver implements Driver {
       if (link !== undefined && findIDOfLink(this.home, link) === id) {
         unlinkSync(join(this.home, LINK_DIR, link))
       }
+      if (project !== undefined) await clearLimit(this.home, project)
     })
   }
 
