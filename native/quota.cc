@@ -29,8 +29,6 @@ struct ProjectQuota {
   uint64_t inodes;
 };
 
-static Napi::Value ToJs(Napi::Env env, uint32_t value) { return Napi::Number::New(env, value); }
-
 static Napi::Value ToJs(Napi::Env env, const FileProject& project) {
   auto object = Napi::Object::New(env);
   object.Set("xflags", static_cast<double>(project.xflags));
@@ -64,9 +62,9 @@ Place ReadPlace(Args& args) {
 // ENOSYS is also the answer of a file system without quotas. No filter that knows the call says
 // anything but EBADF here.
 bool HasQuotactlFd() {
-  static const bool has = syscall(sys::kQuotactlFd, -1, QCMD(Q_XGETQSTATV, PRJQUOTA), 0, nullptr) ==
-                              -1 &&
-                          errno == EBADF;
+  static const bool has =
+      syscall(sys::kQuotactlFd, -1, QCMD(Q_XGETQSTATV, PRJQUOTA), 0, nullptr) == -1 &&
+      errno == EBADF;
   return has;
 }
 
