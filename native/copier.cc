@@ -45,7 +45,9 @@ Result<uint64_t> Copier::SkipHole(uint64_t count) {
   const bool skipped = hole > 0 && ExtendByHole(hole);
   const off_t next = skipped ? at + static_cast<off_t>(hole) : at;
   if (lseek(in_, next, SEEK_SET) < 0) return Failure("lseek");
-  data_left_ = end > next ? static_cast<uint64_t>(end - next) : 0;
+  // Of a hole that goes on beyond `count` the rest is looked for again.
+  const bool is_data = !skipped || next == data;
+  data_left_ = is_data && end > next ? static_cast<uint64_t>(end - next) : 0;
   return skipped ? hole : 0;
 }
 

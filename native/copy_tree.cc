@@ -171,7 +171,7 @@ class TreeCopy {
     const Fd out(openat(to_.get(), name.c_str(), kFlags, 0600));
     if (!out) return Failure("openat", name);
     if (auto copied = CopyContent(in.get(), out.get(), stat); !copied) return At(name, copied);
-    return GiveMeta(name, {.fd = in.get()}, out.get(), stat);
+    return GiveMeta(name, PlaceOf(in.get(), -1, name), out.get(), stat);
   }
 
   Status CopyContent(int in, int out, const sys::Statx& stat) {
@@ -263,7 +263,7 @@ class TreeCopy {
     const Level level = std::move(levels_.back());
     levels_.pop_back();
     if (!level.is_given) {
-      if (auto given = GiveMeta("", {.fd = from_.get()}, to_.get(), level.stat); !given)
+      if (auto given = GiveMeta("", PlaceOf(from_.get(), -1, ""), to_.get(), level.stat); !given)
         return given;
     }
     if (levels_.empty()) return Done{};

@@ -233,10 +233,7 @@ Status TreeWalk::AppendDetails(const std::string& name, const Found& found, Reco
   if (!xattrs) return xattrs.error();
   head.xattrs_length = AppendXattrs(out, *xattrs);
   // Those beside are for comparing what is of one kind.
-  const bool compares = S_ISREG(found.stat.mode) || S_ISDIR(found.stat.mode);
-  if (!found.beside || !compares || IFTODT(found.stat.mode) != IFTODT(found.beside->mode)) {
-    return Done{};
-  }
+  if (!found.beside || IFTODT(found.stat.mode) != IFTODT(found.beside->mode)) return Done{};
   auto others = AllXattrs(PlaceOf(-1, level.beside.get(), name));
   if (!others) return others.error();
   head.beside_xattrs_length = AppendXattrs(out, *others);

@@ -1,5 +1,5 @@
 /** What tells the drivers apart that keep each layer as a tree of its own, whole with all that its parents have. */
-import type { DriverProblem, LayerQuota } from '../driver.ts'
+import type { DriverProblem, LayerQuota, LayerWeight } from '../driver.ts'
 import type { Home } from '../home/home.ts'
 
 export interface TreeBackend {
@@ -33,6 +33,8 @@ export interface TreeBackend {
   forget?(id: string): Promise<void>
   /** What is wrong with the home that only the backend can see. */
   check?(pathOf: (id: string) => string, ids: readonly string[]): Promise<DriverProblem[]>
+  /** See Driver.costOf. */
+  costOf?(layers: readonly LayerWeight[]): string | undefined
   /** Pairs for `info`, with moby's keys. */
   status(): Promise<readonly (readonly [string, string])[]>
 }

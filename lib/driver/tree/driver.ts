@@ -22,6 +22,7 @@ import type {
   FileGetter,
   LayerPaths,
   LayerQuota,
+  LayerWeight,
   MountOptions,
   ReadWriteOptions,
   StagedLayer,
@@ -207,7 +208,7 @@ export class TreeDriver implements Driver {
     options: { readonly signal?: AbortSignal },
   ): AsyncGenerator<TarPiece, void, undefined> {
     const { naiveDiffPieces } = await importNaiveDiff()
-    const changes = await this.#changes(id, parent, options)
+    const changes = await this.#changes(id, parent, { ...options, exact: true })
     await using tree = await this.#openTree(id)
     yield* naiveDiffPieces(tree.fd.fd, changes, options.signal)
   }
@@ -219,7 +220,7 @@ export class TreeDriver implements Driver {
   async #changes(
     id: string,
     parent: string | undefined,
-    options: { readonly signal?: AbortSignal },
+    options: { readonly exact?: boolean; readonly signal?: AbortSignal },
   ): Promise<Change[]> {
     await this.#child(id, parent)
     const { compareTrees } = await importChanges()
@@ -230,7 +231,7 @@ export class TreeDriver implements Driver {
 
   async diffSize(id: string, parent: string | undefined): Promise<number> {
     const { naiveDiffSize } = await importNaiveDiff()
-    const changes = await this.#changes(id, parent, {})
+    const changes = await this.#changes(id, parent, { exact: true })
     await using tree = await this.#openTree(id)
     return await naiveDiffSize(tree.fd.fd, changes)
   }
@@ -253,6 +254,10 @@ export class TreeDriver implements Driver {
 
   async metadata(id: string): Promise<LayerPaths> {
     return { lowerdir: [], upperdir: this.#existing(id), merged: this.mergedPath(id) }
+  }
+
+  costOf(layers: readonly LayerWeight[]): string | undefined {
+    return this.#backend.costOf?.(layers)
   }
 
   async status(): Promise<readonly (readonly [string, string])[]> {
