@@ -6,6 +6,8 @@
       ["OS!='linux'", { "type": "none" }, {
         "sources": [
           "native/addon.cc",
+          "native/btrfs.cc",
+          "native/btrfs_tree.cc",
           "native/codec.cc",
           "native/copier.cc",
           "native/copy.cc",

@@ -7,6 +7,7 @@
 namespace {
 
 Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
+  overlaid::RegisterBtrfs(exports);
   overlaid::RegisterCodec(exports);
   overlaid::RegisterCopy(exports);
   overlaid::RegisterCopyTree(exports);

@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "btrfs_tree.h"
 #include "dirent.h"
 #include "fd.h"
 #include "resolve.h"
@@ -53,7 +54,8 @@ class Remover {
     return error;
   }
 
-  // Goes into the directory `name`, and removes there all that is not a directory.
+  // Goes into the directory `name`, and removes there all that is not a directory. `missing` where
+  // there is nothing to go into, or no more.
   Status Enter(int from, const std::string& name, bool& missing) {
     missing = false;
     Fd fd(OpenChildDirectory(from, name.c_str()));
@@ -64,6 +66,13 @@ class Remover {
     if (!fd) return Failure("openat2", name);
     struct stat stat {};
     if (fstat(fd.get(), &stat) != 0) return Failure("fstat", name);
+    // All at once; where that cannot be (no right to, before 5.7 with others in it), entry by
+    // entry.
+    if (btrfs::IsSubvolume(fd.get(), stat.st_ino) &&
+        btrfs::DestroySubvolume(from, name, fd.get())) {
+      missing = true;
+      return Done{};
+    }
     auto entries = ReadDirectory(fd.get());
     if (!entries) {
       errno = entries.error().code;

@@ -17,6 +17,7 @@ import { OverlaidError } from '../errors.ts'
 import type { Binding } from './calls.ts'
 import { toSyscallError } from './syscall-error.ts'
 
+export type * from './btrfs-calls.ts'
 export type * from './calls.ts'
 
 /** AT_FDCWD: a relative path is taken from the working directory. */

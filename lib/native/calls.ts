@@ -1,4 +1,5 @@
 /** What the addon's functions take and give. */
+import type { BtrfsCalls } from './btrfs-calls.ts'
 import type { QuotaCalls } from './quota.ts'
 
 /** A path or name: bytes where it may not be UTF-8. A NUL inside is refused with a TypeError. */
@@ -171,7 +172,7 @@ export interface CodecStep {
 }
 
 /** The addon's functions. */
-export interface Binding extends QuotaCalls {
+export interface Binding extends BtrfsCalls, QuotaCalls {
   mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
   /**
    * mount(2) as if it gave a descriptor: on a thread of its own, in a private copy of the mount namespace, with
@@ -286,7 +287,7 @@ export interface Binding extends QuotaCalls {
   unlinkat(dirfd: number, path: Bytes, flags: number): Promise<void>
   /**
    * Removes the name `path` and everything below it, never following a link, never entering another mount (EXDEV);
-   * ENOENT is success. Any depth.
+   * ENOENT is success. Any depth. A btrfs subvolume goes as a whole, with those below it.
    */
   removeTree(dirfd: number, path: Bytes): Promise<void>
   /**

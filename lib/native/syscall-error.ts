@@ -58,6 +58,13 @@ const OTHER_HINTS: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   mknodat: {
     EPERM: 'device nodes need CAP_MKNOD, and a file system that is not mounted by a user namespace',
   },
+  BTRFS_IOC_SNAP_CREATE_V2: {
+    EINVAL: 'what is to be copied is no subvolume: cp and rsync make folders of them, btrfs send keeps them',
+    EXDEV: 'the two places are on different file systems',
+  },
+  BTRFS_IOC_SNAP_DESTROY: {
+    EPERM: 'removing a subvolume needs CAP_SYS_ADMIN, or the mount option user_subvol_rm_allowed',
+  },
   unlinkat: { EPERM: 'the file is immutable or append-only (lsattr, chattr -i)' },
 }
 

@@ -32,6 +32,8 @@ export interface Unpacking {
   expectLayer(id: string): void
   /** The merged content of `id`, read-only. */
   openTree(id: string): Promise<OpenTree>
+  /** Makes the empty folder to unpack into; mode 0755. Without it, a folder. */
+  makeUpper?(path: string): Promise<void>
 }
 
 /** Modes of what is unpacked: the layer's folder, and its root where the archive says nothing of it. */
@@ -139,19 +141,23 @@ export abstract class StagedUpper implements StagedLayer {
 
 /** Opens an empty staged layer. */
 export async function stageUpper<T extends StagedUpper>(
-  { home }: Unpacking,
+  { home, makeUpper = makeFolder }: Unpacking,
   make: (folder: StagingFolder) => T,
 ): Promise<T> {
   const folder = await makeStagingFolder(home.path)
   const staged = make(folder)
   try {
     await mkdirDurable(join(folder.path, 'layer'), { mode: LAYER_MODE, durability: 'none' })
-    await mkdirDurable(join(folder.path, 'layer/diff'), { mode: ROOT_MODE, durability: 'none' })
+    await makeUpper(join(folder.path, 'layer/diff'))
   } catch (error) {
     await staged.discard()
     throw error
   }
   return staged
+}
+
+async function makeFolder(path: string): Promise<void> {
+  await mkdirDurable(path, { mode: ROOT_MODE, durability: 'none' })
 }
 
 /** Unpacks `tar` into the empty upper directory `diff`. */

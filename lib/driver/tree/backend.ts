@@ -1,5 +1,5 @@
 /** What tells the drivers apart that keep each layer as a tree of its own, whole with all that its parents have. */
-import type { LayerWeight } from '../driver.ts'
+import type { DriverProblem, LayerQuota, LayerWeight } from '../driver.ts'
 import type { Home } from '../home/home.ts'
 
 export interface TreeBackend {
@@ -8,6 +8,8 @@ export interface TreeBackend {
   readonly home: Home
   /** The folder in the home that the trees are in, each by its id. */
   readonly treesDir: string
+  /** Whether a clone takes no room for what it has of its parent. */
+  readonly clonesShare: boolean
   /**
    * Checks that the file system can carry the driver. Leaves nothing behind.
    * @throws ERR_UNSUPPORTED_FS, ERR_NO_PRIVILEGE
@@ -17,6 +19,20 @@ export interface TreeBackend {
   createTree(path: string): Promise<void>
   /** Makes at `path` what is at `parent`, owners, attributes, links and times and all. */
   cloneTree(parent: string, path: string, signal?: AbortSignal): Promise<void>
+  /**
+   * Limits what the tree at `path` takes, and writes down that `id`, as which it will be known, has that size. Where a
+   * backend has no such method a size is refused.
+   * @throws ERR_UNSUPPORTED_FS
+   */
+  limitTree?(path: string, id: string, size: number): Promise<void>
+  /** See Driver.quota. */
+  quotaOf?(path: string): Promise<LayerQuota | undefined>
+  /** What a tree needs before each mount. */
+  beforeMount?(path: string, id: string): Promise<void>
+  /** Removes what is written down of a tree that has gone. */
+  forget?(id: string): Promise<void>
+  /** What is wrong with the home that only the backend can see. */
+  check?(pathOf: (id: string) => string, ids: readonly string[]): Promise<DriverProblem[]>
   /** See Driver.costOf. */
   costOf?(layers: readonly LayerWeight[]): string | undefined
   /** Pairs for `info`, with moby's keys. */

@@ -9,12 +9,13 @@ import { MERGED_DIR, PARENTS_DIR } from './layout.ts'
 
 /** The caller holds the store's lock, so that no layer appears or goes meanwhile. */
 export async function checkTrees(
-  { home, treesDir }: TreeBackend,
+  backend: TreeBackend,
   pathOf: (id: string) => string,
   ids: readonly string[],
   referenced: ReadonlyMap<string, string | undefined>,
   remove: (id: string) => Promise<void>,
 ): Promise<DriverProblem[]> {
+  const { home, treesDir } = backend
   return [
     ...missingLayers(ids, referenced, pathOf),
     ...(await looseMode(home.path)),
@@ -22,6 +23,7 @@ export async function checkTrees(
     ...orphanLayers(ids, referenced, pathOf, remove),
     ...(await strayParents(home.path, new Set(ids))),
     ...(await staleMerged(home.path)),
+    ...((await backend.check?.(pathOf, ids)) ?? []),
     ...(await leftovers(home)),
   ]
 }

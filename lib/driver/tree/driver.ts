@@ -70,6 +70,7 @@ export class TreeDriver implements Driver {
       marks: PASSING_MARKS,
       expectLayer: (id) => void this.#existing(id),
       openTree: (id) => this.#openTree(id),
+      makeUpper: (path) => backend.createTree(path),
     }
   }
 
@@ -108,9 +109,13 @@ export class TreeDriver implements Driver {
   }
 
   async create(id: string, parent: string | undefined): Promise<void> {
+    await this.#create(id, parent, undefined)
+  }
+
+  async #create(id: string, parent: string | undefined, size: number | undefined): Promise<void> {
     await this.prepare()
     if (parent !== undefined) this.#existing(parent)
-    await createTree(this.#backend, (name) => this.#pathOf(name), id, parent)
+    await createTree(this.#backend, (name) => this.#pathOf(name), { id, parent, size })
   }
 
   async createReadWrite(
@@ -118,13 +123,12 @@ export class TreeDriver implements Driver {
     parent: string | undefined,
     { size }: ReadWriteOptions = {},
   ): Promise<void> {
-    if (size !== undefined) throw noSizes(this.name)
-    await this.create(id, parent)
+    if (size !== undefined && this.#backend.limitTree === undefined) throw noSizes(this.name)
+    await this.#create(id, parent, size)
   }
 
   async quota(id: string): Promise<LayerQuota | undefined> {
-    this.#existing(id)
-    return undefined
+    return await this.#backend.quotaOf?.(this.#existing(id))
   }
 
   async exists(id: string): Promise<boolean> {
@@ -156,6 +160,7 @@ export class TreeDriver implements Driver {
   async #openMount(id: string, options: MountOptions): Promise<Detached> {
     const path = this.#existing(id)
     refuseOverlayOptions(this.name, options)
+    await this.#backend.beforeMount?.(path, id)
     return await cloneMount(path, mountAttributes(options))
   }
 
@@ -167,6 +172,7 @@ export class TreeDriver implements Driver {
       await fsyncDir(join(this.home, this.#backend.treesDir), this.#backend.home)
       failpoint('driver.tree-remove.before-parent')
       await rm(parentFile(this.home, id), { force: true })
+      await this.#backend.forget?.(id)
     })
   }
 
@@ -231,7 +237,15 @@ export class TreeDriver implements Driver {
   }
 
   async diskUsage(id: string): Promise<number> {
-    return await diskUsageOf(this.#existing(id))
+    const path = this.#existing(id)
+    const parent = this.#backend.clonesShare ? readParent(this.home, id) : undefined
+    // Of a layer of moby's the parent is not known: then all that it shows is counted.
+    if (parent === undefined || parent === '' || !isThere(this.#pathOf(parent)))
+      return await diskUsageOf(path)
+    const { naiveDiskUsage } = await importNaiveDiff()
+    const changes = await this.#changes(id, parent, {})
+    await using tree = await this.#openTree(id)
+    return await naiveDiskUsage(tree.fd.fd, changes)
   }
 
   async openFiles(id: string): Promise<FileGetter> {

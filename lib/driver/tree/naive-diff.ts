@@ -11,6 +11,7 @@
 import { constants } from 'node:fs'
 import { hasCode } from '../../errors.ts'
 import { openDeep } from '../../fs/open-deep.ts'
+import { BLOCK_BYTES } from '../../fs/usage.ts'
 import { joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { whiteoutName } from '../../oci/whiteout.ts'
@@ -45,19 +46,32 @@ export async function* naiveDiffPieces(
 }
 
 /** What moby's ChangesSize counts: all that was added or changed and is no directory, each inode once. */
-export async function naiveDiffSize(treeFd: number, changes: readonly Change[]): Promise<number> {
+export function naiveDiffSize(treeFd: number, changes: readonly Change[]): Promise<number> {
+  return sumOf(treeFd, changes, (entry) => (isDirectory(entry) ? 0 : entry.stat.size))
+}
+
+/** Bytes on disk of all that was added or changed, each inode once. */
+export function naiveDiskUsage(treeFd: number, changes: readonly Change[]): Promise<number> {
+  return sumOf(treeFd, changes, ({ stat }) => stat.blocks * BLOCK_BYTES)
+}
+
+async function sumOf(
+  treeFd: number,
+  changes: readonly Change[],
+  measure: (entry: WalkEntry) => number,
+): Promise<number> {
   const rest = new Queue(changes)
   const seen = new Set<string>()
-  let size = 0
+  let sum = 0
   for await (const entries of walk(treeFd, { xattrs: false })) {
     for (const entry of entries) {
       rest.pass(entry.path)
-      if (!rest.take(entry.path) || isDirectory(entry) || isIn(seen, entry)) continue
+      if (!rest.take(entry.path) || isIn(seen, entry)) continue
       if (entry.stat.nlink > 1) seen.add(inodeOf(entry))
-      size += entry.stat.size
+      sum += measure(entry)
     }
   }
-  return size
+  return sum
 }
 
 /** The changed files that have several names. */

@@ -9,6 +9,7 @@
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
 import { constants, lstatSync, openSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type DurableOptions, fsyncDir, writeFileAtomic } from '../../fs/atomic.ts'
@@ -65,24 +66,35 @@ export class StagedTree extends StagedUpper {
   /** Makes the tree: a clone of the parent with what was unpacked put onto it. */
   protected override async build(parent: string | undefined): Promise<void> {
     const tree = join(this.dir, TREE)
-    if (parent === undefined) await this.#backend.createTree(tree)
-    else await this.#backend.cloneTree(this.#pathOf(parent), tree, this.signal)
-    failpoint('driver.tree.before-merge')
-    if (this.settled !== undefined) {
-      using root = openFolder(this.dir)
-      const { settled, signal } = this
-      await mergeUpper({ rootFd: root.fd, upper: 'diff', tree: TREE, settled, signal })
-    }
+    // With nothing below it nothing is left of what says that something is hidden: what was unpacked is the tree.
+    if (parent === undefined) await rename(this.diff, tree)
+    else await this.#cloneInto(tree, this.#pathOf(parent))
     await syncTree(tree, this.#backend.home)
   }
+
+  async #cloneInto(tree: string, parent: string): Promise<void> {
+    await this.#backend.cloneTree(parent, tree, this.signal)
+    failpoint('driver.tree.before-merge')
+    if (this.settled === undefined) return
+    using root = openFolder(this.dir)
+    const { settled, signal } = this
+    await mergeUpper({ rootFd: root.fd, upper: 'diff', tree: TREE, settled, signal })
+  }
+}
+
+/** What {@link createTree} is to make. */
+export interface NewTree {
+  readonly id: string
+  readonly parent: string | undefined
+  /** The most bytes that it may take; see TreeBackend.limitTree. */
+  readonly size: number | undefined
 }
 
 /** Makes the tree of `id` as a copy of its parent's, or an empty one. @throws ERR_ALREADY_EXISTS */
 export async function createTree(
   backend: TreeBackend,
   pathOf: (id: string) => string,
-  id: string,
-  parent: string | undefined,
+  { id, parent, size }: NewTree,
 ): Promise<void> {
   if (isThere(pathOf(id))) throw alreadyThere(id)
   const { home } = backend
@@ -91,6 +103,7 @@ export async function createTree(
     const tree = join(folder.path, TREE)
     if (parent === undefined) await backend.createTree(tree)
     else await backend.cloneTree(pathOf(parent), tree)
+    if (size !== undefined) await backend.limitTree?.(tree, id, size)
     await syncTree(tree, home)
     await publish(backend, tree, pathOf(id), id, parent)
   } finally {

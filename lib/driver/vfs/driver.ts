@@ -22,6 +22,7 @@ const ROOT_MODE = 0o755
 class VfsBackend implements TreeBackend {
   readonly name = 'vfs'
   readonly treesDir = 'dir'
+  readonly clonesShare = false
   readonly home: Home
 
   constructor(home: Home) {

@@ -1,0 +1,101 @@
+/**
+ * The btrfs driver: a layer is a subvolume, one on top of it a snapshot of that with its own changes. Docker's layout,
+ * see layout.ts.
+ *
+ * Nothing merges at mount time, and a container's first write to a large file copies no file. What it costs is a
+ * commit of the file system for each layer and container that is made.
+ */
+import { readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode } from '../../errors.ts'
+import { type Durability, mkdirDurable, writeFileAtomic } from '../../fs/atomic.ts'
+import { failpoint } from '../../fs/failpoint.ts'
+import { describeBacking } from '../backing.ts'
+import type { DriverProblem, LayerQuota } from '../driver.ts'
+import type { Home } from '../home/home.ts'
+import type { TreeBackend } from '../tree/backend.ts'
+import { TreeDriver } from '../tree/driver.ts'
+import { checkSubvolumes } from './check.ts'
+import { MODES, quotaFile, QUOTAS_DIR, SUBVOLUMES_DIR } from './layout.ts'
+import { limitSubvolume, quotaOfSubvolume } from './quota.ts'
+import { createSubvolume, snapshotSubvolume } from './subvolume.ts'
+import { verifyBtrfs } from './verify.ts'
+
+/** moby's, of a tree that has nothing to say. */
+const ROOT_MODE = 0o755
+
+class BtrfsBackend implements TreeBackend {
+  readonly name = 'btrfs'
+  readonly treesDir = SUBVOLUMES_DIR
+  readonly clonesShare = true
+  readonly home: Home
+
+  constructor(home: Home) {
+    this.home = home
+  }
+
+  verify(): Promise<void> {
+    return verifyBtrfs(this.home.path)
+  }
+
+  createTree(path: string): Promise<void> {
+    return createSubvolume(path, ROOT_MODE)
+  }
+
+  cloneTree(parent: string, path: string): Promise<void> {
+    return snapshotSubvolume(parent, path)
+  }
+
+  async limitTree(path: string, id: string, size: number): Promise<void> {
+    await limitSubvolume(path, size)
+    const { durability } = this.home
+    await mkdirDurable(join(this.home.path, QUOTAS_DIR), { mode: MODES.quotas, durability })
+    failpoint('driver.btrfs.before-quota')
+    await writeFileAtomic(quotaFile(this.home.path, id), String(size), { mode: MODES.quota, durability })
+    failpoint('driver.btrfs.after-quota')
+  }
+
+  quotaOf(path: string): Promise<LayerQuota | undefined> {
+    return quotaOfSubvolume(path)
+  }
+
+  /** moby does so too: quotas may have been switched off since, and all limits with them. */
+  async beforeMount(path: string, id: string): Promise<void> {
+    const size = readSize(quotaFile(this.home.path, id))
+    if (size === undefined || (await quotaOfSubvolume(path)) !== undefined) return
+    await limitSubvolume(path, size)
+  }
+
+  async forget(id: string): Promise<void> {
+    await rm(quotaFile(this.home.path, id), { force: true })
+  }
+
+  check(pathOf: (id: string) => string, ids: readonly string[]): Promise<DriverProblem[]> {
+    return checkSubvolumes(this.home.path, pathOf, ids)
+  }
+
+  /** Of newer dockers: the libraries that 20.10 names here are not ours. */
+  async status(): Promise<readonly (readonly [string, string])[]> {
+    const { name } = await describeBacking(this.home.path)
+    return [
+      ['Btrfs', ''],
+      ['Backing Filesystem', name],
+    ]
+  }
+}
+
+function readSize(path: string): number | undefined {
+  try {
+    const size = Number(readFileSync(path, 'latin1'))
+    return Number.isSafeInteger(size) && size > 0 ? size : undefined
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+/** Opens the driver on its home, `<root>/btrfs`. Reads and writes nothing yet. */
+export function openBtrfs(home: string, { durability }: { readonly durability: Durability }): TreeDriver {
+  return new TreeDriver(new BtrfsBackend({ path: home, durability }))
+}

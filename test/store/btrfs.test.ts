@@ -1,0 +1,111 @@
+/** A store whose driver is btrfs, from load to gc. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Store } from '../../lib/store/store.ts'
+import { missing } from '../helpers/gates.ts'
+import { collect, sha256, streamOf } from '../helpers/image.ts'
+import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
+import { archiveOf, diffIDs, nginxImage, openStore, pythonImage } from '../helpers/store.ts'
+import { listed } from '../suites/driver-case.ts'
+
+let fs: LoopFileSystem
+let root: string
+
+const open = (): Promise<Store> => openStore(root, { driver: 'btrfs', durability: 'full' })
+
+/** How many subvolumes there are, by btrfs' own tool. */
+const subvolumes = (): number =>
+  execFileSync('btrfs', ['subvolume', 'list', fs.dir], { encoding: 'utf8' }).split('\n').length - 1
+
+async function expectSound(store: Store): Promise<void> {
+  expect(await store.check({ deep: true })).toEqual({ ok: true, problems: [] })
+}
+
+describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('a store on btrfs', () => {
+  watchLeaks(() => [fs.dir])
+  beforeEach(() => {
+    fs = loopFileSystem('btrfs')
+    root = join(fs.dir, 'root')
+  })
+  afterEach(() => {
+    fs.dispose()
+  })
+
+  it('saves what it loaded byte for byte, layers shared', async () => {
+    await using store = await open()
+    await store.images.loadAll(archiveOf(nginxImage(), pythonImage()))
+    expect(await store.layers.list()).toHaveLength(4)
+    expect(subvolumes()).toBe(4)
+    await expectSound(store)
+    for (const image of [nginxImage(), pythonImage()]) {
+      const [name = ''] = image.names
+      const loaded = await store.images.get(name)
+      expect([loaded.id, loaded.diffIDs]).toEqual([image.id, diffIDs(image)])
+      // diffIDs are checked by reading the layers again.
+      const saved = await collect(store.images.save([name]))
+      for (const { tar } of image.layers) expect(saved.includes(tar)).toBe(true)
+    }
+  })
+
+  it('runs a container, lists what it changed, and commits that', async () => {
+    await using store = await open()
+    await store.images.load(archiveOf(nginxImage()))
+    const container = await store.containers.create('nginx:1', { name: 'web' })
+    {
+      await using mount = await container.mount()
+      const at = (path: string): string => join(mount.path ?? '', path)
+      writeFileSync(at('etc/motd'), 'changed\n')
+      writeFileSync(at('srv/new'), 'new\n')
+      rmSync(at('etc/os-release'))
+      rmSync(at('certs'), { recursive: true })
+    }
+    const changes = ['D /certs', 'C /etc', 'C /etc/motd', 'D /etc/os-release', 'C /srv', 'A /srv/new']
+    expect(await listed(container.changes())).toEqual(changes)
+    const image = await container.commit('mine:1')
+    expect(image.diffIDs[3]).toBe(sha256(await collect(container.diff())))
+    const again = await store.containers.create('mine:1', { name: 'again' })
+    expect(await listed(again.changes())).toEqual([])
+    {
+      await using mount = await again.mount()
+      expect(readFileSync(join(mount.path ?? '', 'srv/new'), 'utf8')).toBe('new\n')
+    }
+    await expectSound(store)
+    const archive = await collect(store.images.save(['mine:1']))
+    await using other = await openStore(join(fs.dir, 'other'), { driver: 'btrfs' })
+    expect((await other.images.load(streamOf(archive))).diffIDs).toEqual(image.diffIDs)
+  })
+
+  it('gives all back that rm, rmi and gc remove', async () => {
+    await using store = await open()
+    await store.images.loadAll(archiveOf(nginxImage(), pythonImage()))
+    const container = await store.containers.create('nginx:1', { name: 'web' })
+    {
+      await using mount = await container.mount()
+      execFileSync('btrfs', ['subvolume', 'create', join(mount.path ?? '', 'srv/sub')], { stdio: 'pipe' })
+    }
+    expect(subvolumes()).toBe(4 + 2 + 1)
+    await container.remove()
+    await store.images.remove(['nginx:1'])
+    await store.gc()
+    expect(subvolumes()).toBe(3)
+    await expectSound(store)
+    await store.images.remove(['python:3'])
+    await store.gc()
+    expect(subvolumes()).toBe(0)
+    await expectSound(store)
+  })
+
+  it('is found again by what is in the root', async () => {
+    {
+      await using store = await open()
+      await store.images.load(archiveOf(nginxImage()))
+    }
+    await using store = await openStore(root)
+    expect(store.driver.name).toBe('btrfs')
+    expect((await store.images.list()).flatMap(({ names }) => names)).toEqual(['nginx:1'])
+    expect((await store.info()).driver).toBe('btrfs')
+  })
+})
