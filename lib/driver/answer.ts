@@ -23,7 +23,7 @@ export interface DriverAnswer {
 
 /** What sets a driver back behind overlay2. */
 const COSTS: Readonly<Record<string, string>> = {
-  vfs: 'every layer and every container is a full copy of all files below it, in time and in space; only btrfs, and xfs with reflink, share the blocks',
+  vfs: 'each layer and each container is a full copy of all files below it, in time and in space; btrfs, and xfs with reflink, share the blocks',
   'fuse-overlayfs': 'a process of its own serves each mount, and every file access goes through it',
 }
 

@@ -14,8 +14,8 @@ interface Kind {
 
 const KINDS = {
   overlay: {
-    why: 'is an overlay itself, and overlayfs cannot have its upper directory on an overlay',
-    remedy: 'inside a container, put the data root on a volume or a tmpfs: docker run -v NAME:DIR …',
+    why: 'cannot carry the upper directory of another overlay: so it is in most containers',
+    remedy: 'inside a container, put the data root on a volume or a tmpfs: docker run -v NAME:DIR',
     isCertain: true,
   },
   stacked: {

@@ -27,7 +27,11 @@ export function driverOrder(version: string | undefined): readonly string[] {
   const number = Number(major) * 100 + Number(minor)
   const order = ORDERS.findLast(([since]) => since <= number)?.[1]
   if (order !== undefined) return [...order, ...DOCKER_ORDER.filter((name) => !order.includes(name))]
-  throw new OverlaidError('ERR_INVALID_ARGUMENT', `no driver order of Docker ${JSON.stringify(version)} is known`, {
-    hint: 'name a release from 18.09 on: 18.09, 19.03, 20.10, 23.0, 24.0, 25.0 or later',
-  })
+  throw new OverlaidError(
+    'ERR_INVALID_ARGUMENT',
+    `no driver order of Docker ${JSON.stringify(version)} is known`,
+    {
+      hint: 'name a release from 18.09 on: 18.09, 19.03, 20.10, 23.0, 24.0, 25.0 or later',
+    },
+  )
 }

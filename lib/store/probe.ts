@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { DriverAnswer } from '../driver/answer.ts'
 import { describeBacking, deviceOf, nearestExisting } from '../driver/backing.ts'
+import { openDriver } from '../driver/drivers.ts'
 import { driverOrder } from '../driver/order.ts'
 import { driversWithState } from '../driver/state.ts'
 import { OverlaidError } from '../errors.ts'
@@ -23,7 +24,7 @@ export interface ProbeReport {
     /** moby's name for it. */
     readonly name: string
     readonly magic: string
-    /** Whether directories keep the types of their entries; absent where none is there to tell. */
+    /** Whether directories keep the types of their entries; absent where nothing tells. */
     readonly dType?: boolean
     readonly device?: string
     readonly mountPoint?: string
@@ -41,7 +42,8 @@ export interface ProbeReport {
 /**
  * Tries each of Docker's drivers on the file system of `dir`, which need not exist. What that takes is made in a
  * temporary folder of `dir`, or of the nearest folder above it that exists, and removed again.
- * @throws ERR_INVALID_ARGUMENT (no folder; an unknown driver or order), ERR_NO_PRIVILEGE (may not be looked into)
+ * @throws ERR_INVALID_ARGUMENT (no folder; an unknown driver or order), ERR_DRIVER_MISMATCH (`driver` is
+ *   one that this version does not have), ERR_NO_PRIVILEGE (may not be looked into)
  */
 export async function probeDrivers(dir: string, options: ProbeOptions = {}): Promise<ProbeReport> {
   const path = resolve(dir)
@@ -49,20 +51,23 @@ export async function probeDrivers(dir: string, options: ProbeOptions = {}): Pro
   if (!statSync(nearestExisting(path)).isDirectory()) throw notAFolder(path)
   const order = driverOrder(options.driverOrder)
   const { driver: named } = options
-  const asked = named === undefined || order.includes(named) ? order : [...order, named]
-  const drivers = await askDrivers(path, asked)
+  // Says what Store.open would, of a name that is no driver's.
+  if (named !== undefined) await openDriver(named, path, { durability: 'none' })
   const state = driversWithState(path)
+  const drivers = await askDrivers(path, [...new Set([...order, ...state])])
   return {
     dir: path,
-    backingFs: await backingOf(path),
+    backingFs: await backingOf(path, drivers),
     drivers,
     state,
     ...choice({ drivers, state, named, isOrderGiven: options.driverOrder !== undefined }),
   }
 }
 
-async function backingOf(path: string): Promise<ProbeReport['backingFs']> {
-  const { name, magic, dType } = await describeBacking(path)
+async function backingOf(path: string, drivers: readonly DriverAnswer[]): Promise<ProbeReport['backingFs']> {
+  const { name, magic, dType: seen } = await describeBacking(path)
+  // An empty folder does not tell; that overlay2 works does.
+  const dType = seen ?? (drivers.some(({ name, usable }) => name === 'overlay2' && usable) || undefined)
   return { name, magic, ...(dType !== undefined && { dType }), ...(await deviceOf(path)) }
 }
 
@@ -81,7 +86,8 @@ function choice({ drivers, state, named, isOrderGiven }: Found): Pick<ProbeRepor
       : { because: `${why}, and it is not usable` }
   if (named !== undefined) return only(named, `${named} was named`)
   const [first] = state
-  if (state.length > 1) return { because: `it holds the state of several drivers: ${state.join(', ')}; name one` }
+  if (state.length > 1)
+    return { because: `it holds the state of several drivers: ${state.join(', ')}; name one` }
   if (first !== undefined) return only(first, `it holds the state of ${first}`)
   const chosen = firstThatWorks(drivers)
   if (chosen === undefined) return { because: 'nothing works here' }

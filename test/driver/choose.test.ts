@@ -49,7 +49,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop'))('chooseDriver', ()
     expect(driver.name).toBe('vfs')
     expect(warnings).toHaveLength(1)
     for (const word of [
-      `${root} gets the storage driver vfs (every layer and every container is a full copy`,
+      `${root} gets the storage driver vfs (each layer and each container is a full copy`,
       'overlay2 is refused: overlay2 needs a file system whose directories keep file types (d_type)',
       `(cure: unmount it, tune2fs -O filetype ${fs?.device ?? ''}, e2fsck -fD`,
       'zfs is refused: ',

@@ -34,7 +34,7 @@ describe('knownUnfit', () => {
   })
 
   it.each([
-    [0x794c7630, 'overlayfs is an overlay itself', 'volume or a tmpfs'],
+    [0x794c7630, 'overlayfs cannot carry the upper directory', 'volume or a tmpfs'],
     [0x61756673, 'aufs shows the files of another', 'the file system below it'],
     [0xf15f, 'eCryptfs shows the files of another', 'the file system below it'],
   ])('refuses 0x%s without a trial', (magic, why, remedy) => {

@@ -47,13 +47,16 @@ describe('selectDriver', () => {
     }
   })
 
-  it.each(['btrfs', 'zfs', 'fuse-overlayfs'])("never shows a root with %s's state as another's", async (name) => {
-    state(name)
-    const refusal = { code: 'ERR_DRIVER_MISMATCH', message: expect.stringContaining(name) as string }
-    if (isDriverName(name)) expect((await select()).driver.name).toBe(name)
-    else await expect(select()).rejects.toMatchObject(refusal)
-    expect((await select('overlay2')).driver.name).toBe('overlay2')
-  })
+  it.each(['btrfs', 'zfs', 'fuse-overlayfs'])(
+    "never shows a root with %s's state as another's",
+    async (name) => {
+      state(name)
+      const refusal = { code: 'ERR_DRIVER_MISMATCH', message: expect.stringContaining(name) as string }
+      if (isDriverName(name)) expect((await select()).driver.name).toBe(name)
+      else await expect(select()).rejects.toMatchObject(refusal)
+      expect((await select('overlay2')).driver.name).toBe('overlay2')
+    },
+  )
 
   it.each([
     ['aufs', 'deprecated in Docker 19.03, removed in 24.0'],

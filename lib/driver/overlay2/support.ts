@@ -52,7 +52,11 @@ async function namesIn(dir: string): Promise<string[]> {
 
 async function withoutTypes(home: string, backing: Backing): Promise<OverlaidError> {
   const found = await deviceOf(home)
-  if (backing.name === 'extfs' && found !== undefined && hasFiletypeFeature(nearestExisting(home), found.device))
+  if (
+    backing.name === 'extfs' &&
+    found !== undefined &&
+    hasFiletypeFeature(nearestExisting(home), found.device)
+  )
     return oldFolders(home, found.device)
   const where = found === undefined ? '' : ` on ${found.device} (mounted at ${found.mountPoint})`
   return new OverlaidError(
@@ -63,7 +67,8 @@ async function withoutTypes(home: string, backing: Backing): Promise<OverlaidErr
 }
 
 function remedyFor(name: string, device: string): string {
-  if (name === 'xfs') return `make it anew with mkfs.xfs -n ftype=1 ${device}; an existing xfs cannot be changed`
+  if (name === 'xfs')
+    return `make it anew with mkfs.xfs -n ftype=1 ${device}; an existing xfs cannot be changed`
   if (name !== 'extfs') return 'put the data root on ext4, xfs or btrfs'
   return `unmount it, tune2fs -O filetype ${device}, e2fsck -fD ${device}, and mount it again`
 }

@@ -10,7 +10,10 @@ export interface Places {
 }
 
 /** What ZFS needs and this machine has not, in words; none where all is there. */
-export function missingOfZfs({ device = '/dev/zfs', path = process.env['PATH'] ?? '' }: Places = {}): string[] {
+export function missingOfZfs({
+  device = '/dev/zfs',
+  path = process.env['PATH'] ?? '',
+}: Places = {}): string[] {
   const folders = path.split(delimiter).filter((folder) => folder !== '')
   const missing = []
   if (!may(device, constants.F_OK)) missing.push(`the device ${device} (modprobe zfs)`)
