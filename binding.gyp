@@ -7,7 +7,11 @@
         "sources": [
           "native/addon.cc",
           "native/codec.cc",
+          "native/copier.cc",
           "native/copy.cc",
+          "native/copy_meta.cc",
+          "native/copy_tree.cc",
+          "native/copy_tree_args.cc",
           "native/crc64.cc",
           "native/dir.cc",
           "native/dirent.cc",

@@ -9,6 +9,7 @@ namespace {
 Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterCodec(exports);
   overlaid::RegisterCopy(exports);
+  overlaid::RegisterCopyTree(exports);
   overlaid::RegisterCrc64(exports);
   overlaid::RegisterDir(exports);
   overlaid::RegisterFileops(exports);

@@ -1,14 +1,6 @@
 // Bytes from one file to another without a way through JavaScript: copyFileRange.
-#include <fcntl.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <vector>
-
 #include "args.h"
-#include "fd.h"
+#include "copier.h"
 #include "job.h"
 #include "register.h"
 
@@ -24,118 +16,6 @@ static Napi::Value ToJs(Napi::Env env, const ByteCount& count) {
 
 namespace {
 
-constexpr size_t kBufferSize = size_t{1} << 20;
-
-// The fastest way that the two ends allow; each failure that may be of the way and not of the file
-// leads to the next one.
-class Copier {
- public:
-  Copier(int in, int out) : in_(in), out_(out) {}
-
-  // Copies up to `count` bytes from `in`'s position to `out`'s; fewer than asked for at its end.
-  Result<uint64_t> Copy(uint64_t count) {
-    uint64_t done = 0;
-    while (done < count) {
-      auto moved = SkipHole(count - done);
-      if (moved && *moved == 0) moved = CopySome(count - done);
-      if (!moved) return moved;
-      if (*moved == 0) break;
-      done += *moved;
-    }
-    return done;
-  }
-
- private:
-  enum class Way { kCopyFileRange, kSendfile, kReadWrite };
-
-  // Moves both positions over a hole where that leaves one in `out` too: in a file, at its end,
-  // where nothing is overwritten. Whoever writes next makes the file longer. Gives 0 for none.
-  Result<uint64_t> SkipHole(uint64_t count) {
-    if (data_left_ > 0 || !seeks_) return uint64_t{0};
-    const off_t at = lseek(in_, 0, SEEK_CUR);
-    const off_t data = at < 0 ? -1 : DataFrom(at);
-    seeks_ = data >= 0;
-    if (!seeks_) return uint64_t{0};
-    const off_t end = lseek(in_, data, SEEK_HOLE);
-    const auto hole = std::min<uint64_t>(static_cast<uint64_t>(data - at), count);
-    const bool skipped = hole > 0 && ExtendByHole(hole);
-    const off_t next = skipped ? at + static_cast<off_t>(hole) : at;
-    if (lseek(in_, next, SEEK_SET) < 0) return Failure("lseek");
-    data_left_ = end > next ? static_cast<uint64_t>(end - next) : 0;
-    return skipped ? hole : 0;
-  }
-
-  // Where the next data is, or the end of the file; -1 where the file does not tell.
-  off_t DataFrom(off_t at) const {
-    const off_t data = lseek(in_, at, SEEK_DATA);
-    if (data >= 0 || errno != ENXIO) return data;
-    return std::max(at, lseek(in_, 0, SEEK_END));
-  }
-
-  bool ExtendByHole(uint64_t length) {
-    struct stat out {};
-    const int flags = fcntl(out_, F_GETFL);
-    if (flags < 0 || (flags & O_APPEND) != 0) return false;
-    if (fstat(out_, &out) != 0 || !S_ISREG(out.st_mode)) return false;
-    const off_t at = lseek(out_, 0, SEEK_CUR);
-    if (at < out.st_size) return false;
-    return lseek(out_, static_cast<off_t>(length), SEEK_CUR) >= 0;
-  }
-
-  Result<uint64_t> CopySome(uint64_t count) {
-    if (data_left_ > 0) count = std::min(count, data_left_);
-    const auto moved = CopyOnce(static_cast<size_t>(count));
-    if (moved < 0) return Failure(syscall_);
-    data_left_ -= std::min(data_left_, static_cast<uint64_t>(moved));
-    return static_cast<uint64_t>(moved);
-  }
-
-  ssize_t CopyOnce(size_t count) {
-    if (way_ == Way::kCopyFileRange) {
-      const auto moved =
-          RetryEintr([&] { return copy_file_range(in_, nullptr, out_, nullptr, count, 0); });
-      // 0 where there is more: some file systems of the kernel's own have no sizes.
-      if (moved > 0) return moved;
-      way_ = Way::kSendfile;
-    }
-    if (way_ == Way::kSendfile) {
-      const auto moved = RetryEintr([&] { return sendfile(out_, in_, nullptr, count); });
-      if (moved > 0) return moved;
-      way_ = Way::kReadWrite;
-    }
-    return ReadWrite(count);
-  }
-
-  ssize_t ReadWrite(size_t count) {
-    buffer_.resize(kBufferSize);
-    syscall_ = "read";
-    const auto got =
-        RetryEintr([&] { return read(in_, buffer_.data(), std::min(count, buffer_.size())); });
-    for (ssize_t at = 0; at < got;) {
-      syscall_ = "write";
-      const auto put = RetryEintr(
-          [&] { return write(out_, buffer_.data() + at, static_cast<size_t>(got - at)); });
-      if (put < 0) return put;
-      at += put;
-    }
-    return got;
-  }
-
-  static Result<uint64_t> Failure(const char* syscall) {
-    return SysError{.code = errno, .syscall = syscall};
-  }
-
-  int in_;
-  int out_;
-  Way way_ = Way::kCopyFileRange;
-  // Whether the file tells its holes.
-  bool seeks_ = true;
-  // Bytes from `in`'s position to the next hole; 0 where that is not known.
-  uint64_t data_left_ = 0;
-  const char* syscall_ = "copy_file_range";
-  std::vector<char> buffer_;
-};
-
 Napi::Value CopyFileRange(const Napi::CallbackInfo& info) {
   Args args(info);
   const int in = args.FdNumber("in");
@@ -143,7 +23,7 @@ Napi::Value CopyFileRange(const Napi::CallbackInfo& info) {
   const auto count = args.Integer<uint64_t>("count");
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "copy_file_range", [=]() -> Result<ByteCount> {
-    auto copied = Copier(in, out).Copy(count);
+    auto copied = Copier(in, out, true).Copy(count);
     if (!copied) return copied.error();
     return ByteCount{*copied};
   });

@@ -7,6 +7,7 @@ namespace overlaid {
 
 void RegisterCodec(Napi::Object exports);
 void RegisterCopy(Napi::Object exports);
+void RegisterCopyTree(Napi::Object exports);
 void RegisterCrc64(Napi::Object exports);
 void RegisterDir(Napi::Object exports);
 void RegisterFileops(Napi::Object exports);

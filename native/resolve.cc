@@ -181,6 +181,21 @@ int OpenChildDirectory(int dirfd, const char* name) {
   return WalkInRoot(dirfd, name, kFlags, 0);
 }
 
+int OpenFolderDeep(int root_fd, std::string_view path) {
+  // One call takes a path of PATH_MAX bytes, and a name has 255 at most.
+  constexpr size_t kStep = 3800;
+  Fd above;
+  while (path.size() > kStep) {
+    const size_t end = path.rfind('/', kStep);
+    above = Fd(OpenFolderDeep(above ? above.get() : root_fd, path.substr(0, end)));
+    if (!above) return -1;
+    path.remove_prefix(end + 1);
+  }
+  const std::string rest(path.empty() ? "." : path);
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  return OpenInRoot(above ? above.get() : root_fd, rest, kFlags, 0);
+}
+
 namespace {
 
 Napi::Value Openat2Call(const Napi::CallbackInfo& info) {

@@ -20,6 +20,10 @@ int OpenInRoot(int root_fd, const std::string& path, int flags, unsigned mode);
 // no other mount (EXDEV).
 int OpenChildDirectory(int dirfd, const char* name);
 
+// Opens the directory `path` below `root_fd` for reading, of any length; the root itself where it
+// is empty. Returns -1 and errno.
+int OpenFolderDeep(int root_fd, std::string_view path);
+
 // The component-by-component way; OpenInRoot's fallback.
 int WalkInRoot(int root_fd, std::string_view path, int flags, unsigned mode);
 

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstring>
 
+#include "open_quietly.h"
 #include "statx.h"
 #include "tree_record.h"
 #include "xattr.h"
@@ -23,15 +24,6 @@ constexpr size_t kBatchFiles = 64;
 constexpr size_t kCloseTogether = 64;
 // Looks at a name that is something else each time.
 constexpr int kAttempts = 3;
-
-// As openat(2), without leaving a mark of the reading where that is allowed (O_NOATIME is for
-// owners): besides what it says, it costs an update of the inode.
-Fd OpenQuietly(int dirfd, const char* name, int flags) {
-  const int all = flags | O_RDONLY | O_NOFOLLOW | O_CLOEXEC;
-  Fd fd(RetryEintr([&] { return openat(dirfd, name, all | O_NOATIME); }));
-  if (!fd && errno == EPERM) fd = Fd(RetryEintr([&] { return openat(dirfd, name, all); }));
-  return fd;
-}
 
 void AppendValue(std::string& out, uint32_t value) {
   out.append(reinterpret_cast<const char*>(&value), sizeof value);
@@ -59,12 +51,6 @@ bool AppendBody(std::string& out, int fd, size_t size) {
     at += static_cast<size_t>(got);
   }
   return true;
-}
-
-// The only way to a name below a descriptor before getxattrat (6.13).
-XattrPlace PlaceOf(int file, int dir, const std::string& name) {
-  if (file >= 0) return {.fd = file, .path = {}};
-  return {.fd = -1, .path = "/proc/self/fd/" + std::to_string(dir) + "/" + name};
 }
 
 constexpr int kOfName = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
@@ -246,8 +232,8 @@ Status TreeWalk::AppendDetails(const std::string& name, const Found& found, Reco
   auto xattrs = AllXattrs(PlaceOf(found.file.get(), level.dir.get(), name));
   if (!xattrs) return xattrs.error();
   head.xattrs_length = AppendXattrs(out, *xattrs);
-  // Those beside are for comparing files, which alone have capabilities.
-  if (!found.beside || !S_ISREG(found.stat.mode) || !S_ISREG(found.beside->mode)) return Done{};
+  // Those beside are for comparing what is of one kind.
+  if (!found.beside || IFTODT(found.stat.mode) != IFTODT(found.beside->mode)) return Done{};
   auto others = AllXattrs(PlaceOf(-1, level.beside.get(), name));
   if (!others) return others.error();
   head.beside_xattrs_length = AppendXattrs(out, *others);

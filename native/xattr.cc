@@ -36,6 +36,11 @@ ssize_t Fill(std::string& buffer, Call call) {
 
 }  // namespace
 
+XattrPlace PlaceOf(int file, int dir, const std::string& name) {
+  if (file >= 0) return {.fd = file, .path = {}};
+  return {.fd = -1, .path = "/proc/self/fd/" + std::to_string(dir) + "/" + name};
+}
+
 Result<std::optional<std::string>> GetXattr(const XattrPlace& place, const std::string& name) {
   std::string value;
   const auto length = Fill(value, [&](char* buffer, size_t size) {

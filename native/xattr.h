@@ -15,6 +15,10 @@ struct XattrPlace {
   std::string path;
 };
 
+// Of the open `file`, or of `name` in `dir` where that is negative: the only way to a name below a
+// descriptor before getxattrat (6.13).
+XattrPlace PlaceOf(int file, int dir, const std::string& name);
+
 // nullopt where the attribute is absent.
 Result<std::optional<std::string>> GetXattr(const XattrPlace& place, const std::string& name);
 struct NamedValue {

@@ -1,18 +1,6 @@
 /** How numbers, times and names are shown to people: docker's words for them, so that columns compare. */
 
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const
-
-/** `bytes` in decimal units with three significant digits, as `docker images` prints them: `7.8MB`. */
-export function humanSize(bytes: number): string {
-  let value = bytes
-  let unit = 0
-  // 999.5 rather than 1000: it would round to 1000 of this unit.
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000
-    unit += 1
-  }
-  return `${Number(value.toPrecision(3))}${UNITS[unit]}`
-}
+export { humanSize } from '../fs/human-size.ts'
 
 const MINUTE = 60
 const HOUR = 60 * MINUTE

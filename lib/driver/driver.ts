@@ -101,9 +101,17 @@ export interface DriverProblem {
   readonly kind: string
   readonly severity: 'damage' | 'rubbish'
   readonly path: string
+  /** The layer that it is about; where it is absent, what comes first in the path below the home. */
+  readonly id?: string
   readonly detail: string
   /** Mends it; absent where only removal of the layer would. */
   readonly repair?: () => Promise<void>
+}
+
+/** How many bytes a layer is, of its own and with all that is below it. */
+export interface LayerWeight {
+  readonly size: number
+  readonly wholeSize: number
 }
 
 export interface Driver {
@@ -178,6 +186,11 @@ export interface Driver {
   /** Opens a regular file of the merged content of id for reading, confined to the layer; for tar-split. */
   openFiles(id: string): Promise<FileGetter>
   metadata(id: string): Promise<LayerPaths>
+  /**
+   * What these layers take here, in words, where that is more than their own sizes: whoever loads them is told.
+   * Absent where it never is.
+   */
+  costOf?(layers: readonly LayerWeight[]): string | undefined
   /** Ordered pairs for `info`, with moby's keys. */
   status(): Promise<readonly (readonly [string, string])[]>
   /** All ids in the home, mounted or not. */

@@ -6,9 +6,9 @@ import { binding } from '../native/binding.ts'
 const STEP_BYTES = 3800
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
-/** Opens `path` below `rootFd`, which was walked before: no link is on it. @throws as openInRoot */
+/** Opens `path` below `rootFd`, itself where it is empty; it was walked before: no link is on it. @throws as openInRoot */
 export async function openDeep(rootFd: number, path: Buffer, flags: number): Promise<number> {
-  if (path.length <= STEP_BYTES) return binding.openInRoot(rootFd, path, flags, 0)
+  if (path.length <= STEP_BYTES) return binding.openInRoot(rootFd, path.length === 0 ? '.' : path, flags, 0)
   const end = path.lastIndexOf(0x2f, STEP_BYTES)
   const above = await binding.openInRoot(rootFd, path.subarray(0, end), OPEN_FOLDER, 0)
   try {

@@ -24,8 +24,10 @@ export const AT_FDCWD = -100
 
 /** Functions of the addon that are not promises. */
 const SYNCHRONOUS: ReadonlySet<string> = new Set([
+  'cancel',
   'crc64',
   'hasCodecs',
+  'newCancellation',
   'openCodec',
   'setOpenat2',
   'sumsNew',

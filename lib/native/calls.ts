@@ -86,6 +86,20 @@ export interface WalkOptions {
   readonly besideFd?: number
 }
 
+declare const cancellation: unique symbol
+/** What {@link Binding.newCancellation} gives. */
+export interface Cancellation {
+  readonly [cancellation]: true
+}
+
+/** What of a tree is copied. */
+export interface CopyTreeOptions {
+  /** Paths below the source's root; without it everything, and the root's own metadata. */
+  readonly only?: readonly Bytes[]
+  /** Names of attributes that stay behind. */
+  readonly leftOut: readonly string[]
+}
+
 /** What a lock call asks for. */
 export type LockKind = 'read' | 'write' | 'unlock'
 
@@ -228,6 +242,15 @@ export interface Binding {
    * becomes a hole where `outFd` is a file that ends there.
    */
   copyFileRange(inFd: number, outFd: number, count: number): Promise<number>
+  /**
+   * Copies what is below `fromFd` to below `toFd` (native/copy_tree.h). ECANCELED some time after the cancellation; an
+   * error's `path` is below the roots.
+   */
+  copyTree(fromFd: number, toFd: number, options: CopyTreeOptions, cancellation: Cancellation): Promise<void>
+  /** Synchronous. */
+  newCancellation(): Cancellation
+  /** Synchronous. */
+  cancel(cancellation: Cancellation): void
   /** `undefined` where the attribute is absent (ENODATA). */
   lgetxattr(path: Bytes, name: string): Promise<Buffer | undefined>
   fgetxattr(fd: number, name: string): Promise<Buffer | undefined>

@@ -87,8 +87,9 @@ function subjectsOf({ layers, mounts }: Inventory): Map<string, string> {
   return subjects
 }
 
-/** The folder of the home that a problem is in. */
-function folderIn({ driver }: StoreContext, { path }: DriverProblem): string {
+/** The layer that a problem is about, by the name of its folder. */
+function folderIn({ driver }: StoreContext, { id, path }: DriverProblem): string {
+  if (id !== undefined) return id
   return path.slice(driver.home.length + 1).split(sep)[0] ?? ''
 }
 

@@ -10,6 +10,7 @@ import type { StoreContext } from './context.ts'
 import { findGoodLayer, listParents } from './damaged.ts'
 import { deleteImage, listImageIDs, writeImage } from './image-db.ts'
 import type { LoadOptions, LoadReport } from './image-store.ts'
+import { tellCost } from './layer-cost.ts'
 import { type Lease, takeLease } from './lease.ts'
 import type { OnProgress } from './progress.ts'
 import { readReferences, writeReferences } from './references.ts'
@@ -46,6 +47,7 @@ export async function loadImages(
       ...options,
       onDone: (layer) => tellDone(layer, options.onProgress),
     })
+    await tellCost(store, added)
     const images = await store.locked(() => recordImages(store, source.images), signal)
     return { images, layers: countLayers(planned, present, added) }
   } catch (error) {

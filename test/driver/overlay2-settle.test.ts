@@ -1,7 +1,10 @@
 /** What a layer means once the layers below are known: the merged view, as the kernel gives it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openOverlay2 } from '../../lib/driver/overlay2/driver.ts'
+import { openVfs } from '../../lib/driver/vfs/driver.ts'
 import { missing } from '../helpers/gates.ts'
 import { LayerLab, type LayerSpec } from '../helpers/layers.ts'
+import { loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import type { MemberSpec } from '../helpers/rawtar.ts'
 import {
@@ -38,10 +41,13 @@ const whiteout = (name: string): MemberSpec => ({ name: name.replace(/([^/]*)$/,
 const opaque = (name: string): MemberSpec => ({ name: `${name}/.wh..wh..opq` })
 const ROOT = dir('.')
 
-describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr'))('a settled layer', () => {
+describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr')).each([
+  ['overlay2', openOverlay2],
+  ['vfs', openVfs],
+] as const)('a settled layer on %s', (_, open) => {
   let lab: LayerLab
   beforeAll(() => {
-    lab = new LayerLab()
+    lab = new LayerLab(loopFileSystem('tmpfs'), open)
   })
   afterAll(() => {
     lab[Symbol.dispose]()

@@ -1,8 +1,9 @@
-/** Layers unpacked from member lists, and stacked by the overlay2 driver, for tests of apply and settle. */
+/** Layers unpacked from member lists, and stacked by a driver, for tests of apply and settle. */
 import { closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { applyLayer, type ApplyLayerOptions } from '../../lib/driver/upper/apply.ts'
 import type { ApplyNotes } from '../../lib/driver/upper/apply-notes.ts'
+import type { Driver } from '../../lib/driver/driver.ts'
 import { openOverlay2 } from '../../lib/driver/overlay2/driver.ts'
 import { settleLayer } from '../../lib/driver/upper/settle.ts'
 import { streamOf } from './image.ts'
@@ -19,13 +20,17 @@ export interface Unpacked {
   readonly notes: ApplyNotes
 }
 
+type Opener = (home: string, options: { readonly durability: 'none' }) => Driver
+
 /** A file system of its own to unpack into. */
 export class LayerLab implements Disposable {
   readonly fs: LoopFileSystem
+  readonly #open: Opener
   #count = 0
 
-  constructor(fs: LoopFileSystem = loopFileSystem('tmpfs')) {
+  constructor(fs: LoopFileSystem = loopFileSystem('tmpfs'), open: Opener = openOverlay2) {
     this.fs = fs
+    this.#open = open
   }
 
   /** A new empty folder. */
@@ -68,7 +73,7 @@ export class LayerLab implements Disposable {
     layers: readonly LayerSpec[],
     options: DumpOptions = {},
   ): Promise<{ lines: string[]; size: number }> {
-    const driver = openOverlay2(join(this.fs.dir, `root-${String(this.#count++)}`, 'overlay2'), {
+    const driver = this.#open(join(this.fs.dir, `root-${String(this.#count++)}`, 'driver'), {
       durability: 'none',
     })
     let parent: string | undefined
@@ -81,7 +86,8 @@ export class LayerLab implements Disposable {
       parent = `layer${String(i)}`
     }
     if (parent === undefined) throw new RangeError('no layers')
-    if (size !== (await driver.diffSize(parent, await driver.parent(parent))))
+    // A whole tree does not tell that a file was given again as it was.
+    if (driver.name === 'overlay2' && size !== (await driver.diffSize(parent, await driver.parent(parent))))
       throw new Error(`size ${String(size)} is wrong`)
     await using view = await driver.open(parent, { readOnly: true })
     return { lines: await dumpTree(`/proc/self/fd/${String(view.fd.fd)}/.`, options), size }

@@ -23,6 +23,8 @@ export interface DriverSupport {
   readonly readOnlyParents?: boolean
   /** Layers in a chain that must work. Default 128, moby's limit. */
   readonly maxDepth?: number
+  /** metadata() names the folders of the layers below. Default true; a whole tree has none. */
+  readonly lowerdirs?: boolean
   /** Hard links survive diff and apply. Default true. */
   readonly hardLinks?: boolean
 }
@@ -56,7 +58,14 @@ export class DriverSuite {
   #fixture: DriverFixture | undefined
 
   constructor({ factory, supports }: DriverSuiteOptions) {
-    this.supports = { mounts: true, readOnlyParents: true, maxDepth: 128, hardLinks: true, ...supports }
+    this.supports = {
+      mounts: true,
+      readOnlyParents: true,
+      maxDepth: 128,
+      lowerdirs: true,
+      hardLinks: true,
+      ...supports,
+    }
     beforeEach(async () => {
       this.#fixture = await factory()
     })

@@ -21,9 +21,10 @@ export function missingLayers(
   const there = new Set(ids)
   return [...referenced.keys()]
     .filter((id) => !there.has(id))
-    .map((id) =>
-      damage('missing-layer', pathOf(id), 'the store knows this layer, its folder is gone'),
-    )
+    .map((id) => ({
+      ...damage('missing-layer', pathOf(id), 'the store knows this layer, its folder is gone'),
+      id,
+    }))
 }
 
 /** Layers that are named as the store names them, and that it does not know. */
@@ -36,7 +37,7 @@ export function orphanLayers(
   const detail = 'no image and no container has this layer'
   return ids
     .filter((id) => !referenced.has(id) && STORE_ID.test(id))
-    .map((id) => rubbish('orphan-layer', pathOf(id), detail, () => remove(id)))
+    .map((id) => ({ ...rubbish('orphan-layer', pathOf(id), detail, () => remove(id)), id }))
 }
 
 /** CVE-2021-41091: whoever may walk into a layer may run the setuid programs of old images. */

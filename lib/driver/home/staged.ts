@@ -49,6 +49,8 @@ export abstract class StagedUpper implements StagedLayer {
   protected readonly unpacking: Unpacking
   /** What settling came to; nothing was unpacked where undefined. */
   protected settled: Settled | undefined
+  /** That of the unpacking; what is built from it belongs to the same work. */
+  protected signal: AbortSignal | undefined
   readonly #lock: OwnedFd
   #state: State = 'empty'
   #notes: ApplyNotes | undefined
@@ -66,6 +68,7 @@ export abstract class StagedUpper implements StagedLayer {
   async apply(tar: ByteStream, options: ApplyOptions = {}): Promise<number> {
     this.#expect('empty')
     this.#state = 'broken'
+    this.signal = options.signal
     this.#notes = await unpackInto(this.diff, tar, { ...options, marks: this.unpacking.marks })
     this.#size = this.#notes.size
     this.#state = 'applied'
@@ -82,9 +85,15 @@ export abstract class StagedUpper implements StagedLayer {
       this.settled = await settleIn(this.diff, below?.fd.fd, this.#notes, this.unpacking)
       this.#size += this.settled.added
     }
+    await this.build(parent)
     this.#state = 'settled'
     this.#parent = parent
     return this.#size
+  }
+
+  /** What a driver makes of the settled upper directory; what is slow is done here and not in commit(). */
+  protected build(_parent: string | undefined): Promise<void> {
+    return Promise.resolve()
   }
 
   abstract commit(id: string, parent: string | undefined): Promise<void>

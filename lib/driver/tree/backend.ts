@@ -1,4 +1,5 @@
 /** What tells the drivers apart that keep each layer as a tree of its own, whole with all that its parents have. */
+import type { LayerWeight } from '../driver.ts'
 import type { Home } from '../home/home.ts'
 
 export interface TreeBackend {
@@ -16,6 +17,8 @@ export interface TreeBackend {
   createTree(path: string): Promise<void>
   /** Makes at `path` what is at `parent`, owners, attributes, links and times and all. */
   cloneTree(parent: string, path: string, signal?: AbortSignal): Promise<void>
+  /** See Driver.costOf. */
+  costOf?(layers: readonly LayerWeight[]): string | undefined
   /** Pairs for `info`, with moby's keys. */
   status(): Promise<readonly (readonly [string, string])[]>
 }

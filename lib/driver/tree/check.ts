@@ -28,18 +28,18 @@ export async function checkTrees(
 
 async function strayParents(home: string, ids: ReadonlySet<string>): Promise<DriverProblem[]> {
   const stray = (await namesIn(join(home, PARENTS_DIR))).filter((name) => !ids.has(name))
-  return stray.map((name) => {
-    const path = join(home, PARENTS_DIR, name)
-    return rubbish('stray-parent', path, 'the parent of no layer', () => rm(path, { force: true }))
+  return stray.map((id) => {
+    const path = join(home, PARENTS_DIR, id)
+    return { ...rubbish('stray-parent', path, 'the parent of no layer', () => rm(path, { force: true })), id }
   })
 }
 
 async function staleMerged(home: string): Promise<DriverProblem[]> {
   const problems: DriverProblem[] = []
-  for (const name of await namesIn(join(home, MERGED_DIR))) {
-    const path = join(home, MERGED_DIR, name)
+  for (const id of await namesIn(join(home, MERGED_DIR))) {
+    const path = join(home, MERGED_DIR, id)
     if ((await mountIDAt(path)) !== undefined) continue
-    problems.push(rubbish('stale-merged', path, 'nothing is mounted there', () => rmdir(path)))
+    problems.push({ ...rubbish('stale-merged', path, 'nothing is mounted there', () => rmdir(path)), id })
   }
   return problems
 }

@@ -5,7 +5,7 @@
  * Mounting is a bind: the tree itself, with the mount's own flags. A layer that has children is as writable as others,
  * since what they show is theirs.
  */
-import { lstatSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
@@ -21,6 +21,7 @@ import type {
   DriverProblem,
   FileGetter,
   LayerPaths,
+  LayerWeight,
   MountOptions,
   StagedLayer,
 } from '../driver.ts'
@@ -189,7 +190,7 @@ export class TreeDriver implements Driver {
     options: { readonly signal?: AbortSignal },
   ): AsyncGenerator<TarPiece, void, undefined> {
     const { naiveDiffPieces } = await importNaiveDiff()
-    const changes = await this.#changes(id, parent, options)
+    const changes = await this.#changes(id, parent, { ...options, exact: true })
     await using tree = await this.#openTree(id)
     yield* naiveDiffPieces(tree.fd.fd, changes, options.signal)
   }
@@ -201,7 +202,7 @@ export class TreeDriver implements Driver {
   async #changes(
     id: string,
     parent: string | undefined,
-    options: { readonly signal?: AbortSignal },
+    options: { readonly exact?: boolean; readonly signal?: AbortSignal },
   ): Promise<Change[]> {
     await this.#child(id, parent)
     const { compareTrees } = await importChanges()
@@ -210,19 +211,11 @@ export class TreeDriver implements Driver {
     return await compareTrees(tree.fd.fd, below?.fd.fd, options)
   }
 
-  /** What moby's ChangesSize counts: the files that were added or changed. */
   async diffSize(id: string, parent: string | undefined): Promise<number> {
-    const changes = await this.#changes(id, parent, {})
-    const path = this.#pathOf(id)
-    const seen = new Set<number>()
-    let size = 0
-    for (const { kind, path: name } of changes) {
-      const stat = kind === 'D' ? undefined : lstatSync(Buffer.concat([Buffer.from(path), name]))
-      if (stat === undefined || stat.isDirectory() || (stat.nlink > 1 && seen.has(stat.ino))) continue
-      seen.add(stat.ino)
-      size += stat.size
-    }
-    return size
+    const { naiveDiffSize } = await importNaiveDiff()
+    const changes = await this.#changes(id, parent, { exact: true })
+    await using tree = await this.#openTree(id)
+    return await naiveDiffSize(tree.fd.fd, changes)
   }
 
   async diskUsage(id: string): Promise<number> {
@@ -235,6 +228,10 @@ export class TreeDriver implements Driver {
 
   async metadata(id: string): Promise<LayerPaths> {
     return { lowerdir: [], upperdir: this.#existing(id), merged: this.mergedPath(id) }
+  }
+
+  costOf(layers: readonly LayerWeight[]): string | undefined {
+    return this.#backend.costOf?.(layers)
   }
 
   async status(): Promise<readonly (readonly [string, string])[]> {

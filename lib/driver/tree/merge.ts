@@ -12,6 +12,7 @@ import { binding, type Xattr } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { type FileOp, fileops } from '../../native/file-op.ts'
 import { AT, S } from '../../native/flags.ts'
+import { MACHINES_XATTR } from '../machines-xattr.ts'
 import type { Settled } from '../upper/settle.ts'
 
 export interface Merge {
@@ -49,7 +50,10 @@ async function planOf(merge: Merge): Promise<Plan> {
   const plan: Plan = { removals: [], moves: [], folders: [], foreign: [] }
   for (const path of settled.whiteouts) plan.removals.push(removal(within(tree, latin1(path))))
   await withBoth(merge, async (upperFd, treeFd) => {
-    plan.folders.push(await rootMeta(upperFd, tree))
+    const own = await xattrsOf(upperFd)
+    plan.folders.push(await rootMeta(upperFd, tree, own))
+    const names = foreignXattrs(own, await xattrsOf(treeFd))
+    if (names.length > 0) plan.foreign.push({ path: Buffer.alloc(0), names })
     await planBelow(plan, merge, upperFd, treeFd)
   })
   return plan
@@ -78,7 +82,7 @@ async function planBelow(plan: Plan, merge: Merge, upperFd: number, treeFd: numb
       const isFolder = isDirectory(entry.stat.mode)
       if (beside !== undefined && isFolder && isDirectory(beside.mode) && !settled.opaque.has(text)) {
         plan.folders.push(metaOf(within(tree, path), entry))
-        const names = foreignXattrs(entry)
+        const names = foreignXattrs(entry.xattrs, entry.besideXattrs)
         if (names.length > 0) plan.foreign.push({ path, names })
         continue
       }
@@ -106,19 +110,24 @@ function metaOf(path: Buffer, { stat, xattrs }: WalkEntry): FileOp {
 }
 
 /** The walk leaves the root out. */
-async function rootMeta(upperFd: number, tree: string): Promise<FileOp> {
+async function rootMeta(upperFd: number, tree: string, xattrs: readonly Xattr[]): Promise<FileOp> {
   const { mode, uid, gid, mtimeSec, mtimeNsec } = await binding.statx(upperFd, '', AT.AT_EMPTY_PATH)
-  const xattrs: Xattr[] = []
-  for (const name of await binding.flistxattr(upperFd)) {
-    const value = await binding.fgetxattr(upperFd, name)
-    if (value !== undefined) xattrs.push({ name, value })
-  }
   return { op: 'meta', path: Buffer.from(tree), mode, uid, gid, mtimeSec, mtimeNsec, xattrs }
 }
 
-function foreignXattrs({ xattrs, besideXattrs }: WalkEntry): string[] {
-  const own = new Set(xattrs.map(({ name }) => name))
-  return besideXattrs.map(({ name }) => name).filter((name) => !own.has(name))
+async function xattrsOf(fd: number): Promise<Xattr[]> {
+  const xattrs: Xattr[] = []
+  for (const name of await binding.flistxattr(fd)) {
+    const value = await binding.fgetxattr(fd, name)
+    if (value !== undefined) xattrs.push({ name, value })
+  }
+  return xattrs
+}
+
+/** What the machine gives a file it gives to the tree's as well. */
+function foreignXattrs(own: readonly Xattr[], trees: readonly Xattr[]): string[] {
+  const names = new Set(own.map(({ name }) => name))
+  return trees.map(({ name }) => name).filter((name) => !names.has(name) && !MACHINES_XATTR.test(name))
 }
 
 async function removeXattrs({ rootFd, tree }: Merge, path: Buffer, names: readonly string[]): Promise<void> {
@@ -138,11 +147,17 @@ async function moveAll(merge: Merge, moves: readonly Buffer[]): Promise<void> {
   } catch (error) {
     // The first one says it of all: upper and tree are on two devices.
     if (!hasCode(error, 'EXDEV')) throw error
+    // A copy replaces nothing.
+    await fileops(
+      rootFd,
+      moves.map((path) => removal(within(tree, path))),
+    )
     await withBoth(merge, (from, to) => copyTree(from, to, { only: moves, ...(signal && { signal }) }))
   }
 }
 
 function within(dir: string, path: Buffer): Buffer {
+  if (path.length === 0) return Buffer.from(dir)
   return Buffer.concat([Buffer.from(`${dir}/`), path])
 }
 

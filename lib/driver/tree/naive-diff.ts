@@ -4,8 +4,12 @@
  *
  * The form is that of an upper directory's diff (../upper/diff.ts). What it cannot tell is what leaves no trace in a
  * whole tree: a folder that was removed and made again, with the same names in it, is a folder that was changed.
+ *
+ * A changed file is there with all of its names, also those that the parent has alike: overlayfs copies a file up
+ * before it gives it another name, and a link to a file of a lower layer is what docker cannot unpack.
  */
 import { constants } from 'node:fs'
+import { hasCode } from '../../errors.ts'
 import { openDeep } from '../../fs/open-deep.ts'
 import { joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
 import { OwnedFd } from '../../native/fd.ts'
@@ -13,6 +17,7 @@ import { whiteoutName } from '../../oci/whiteout.ts'
 import type { TarMember } from '../../tar/encode.ts'
 import type { Change } from '../driver.ts'
 import type { TarPiece } from '../tar-stream.ts'
+import { isDirectory, isRegular } from '../upper/upper.ts'
 import { isPackable, TreePacker } from '../tree-packer.ts'
 
 const OPEN_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -25,10 +30,11 @@ export async function* naiveDiffPieces(
 ): AsyncGenerator<TarPiece, void, undefined> {
   const packer = new TreePacker()
   const rest = new Queue(changes)
+  const linked = await linkedFiles(treeFd, changes, signal)
   for await (const entries of walk(treeFd, { xattrs: true, ...(signal && { signal }) })) {
     for (const entry of entries) {
       for (const path of rest.deletedBefore(entry.path)) packer.add(whiteoutMember(path))
-      if (!rest.take(entry.path) || !isPackable(entry)) continue
+      if (!(rest.take(entry.path) || isIn(linked, entry)) || !isPackable(entry)) continue
       yield* packEntry(packer, treeFd, entry)
       if (packer.isFull) yield* packer.takeFull()
     }
@@ -38,24 +44,73 @@ export async function* naiveDiffPieces(
   yield* packer.takeAll()
 }
 
+/** What moby's ChangesSize counts: all that was added or changed and is no directory, each inode once. */
+export async function naiveDiffSize(treeFd: number, changes: readonly Change[]): Promise<number> {
+  const rest = new Queue(changes)
+  const seen = new Set<string>()
+  let size = 0
+  for await (const entries of walk(treeFd, { xattrs: false })) {
+    for (const entry of entries) {
+      rest.pass(entry.path)
+      if (!rest.take(entry.path) || isDirectory(entry) || isIn(seen, entry)) continue
+      if (entry.stat.nlink > 1) seen.add(inodeOf(entry))
+      size += entry.stat.size
+    }
+  }
+  return size
+}
+
+/** The changed files that have several names. */
+async function linkedFiles(
+  treeFd: number,
+  changes: readonly Change[],
+  signal: AbortSignal | undefined,
+): Promise<Set<string>> {
+  const rest = new Queue(changes)
+  const linked = new Set<string>()
+  for await (const entries of walk(treeFd, { xattrs: false, ...(signal && { signal }) })) {
+    for (const entry of entries) {
+      rest.pass(entry.path)
+      if (rest.take(entry.path) && entry.stat.nlink > 1 && !isDirectory(entry)) linked.add(inodeOf(entry))
+    }
+  }
+  return linked
+}
+
+function isIn(inodes: ReadonlySet<string>, entry: WalkEntry): boolean {
+  return entry.stat.nlink > 1 && inodes.has(inodeOf(entry))
+}
+
+/** With the device: below a root that is an overlay itself, files of several layers may have one number. */
+function inodeOf({ stat }: WalkEntry): string {
+  return `${String(stat.devMajor)}:${String(stat.devMinor)}:${String(stat.ino)}`
+}
+
 async function* packEntry(
   packer: TreePacker,
   treeFd: number,
   entry: WalkEntry,
 ): AsyncGenerator<TarPiece, void, undefined> {
   const { path, stat } = entry
-  const inode = (): string => stat.ino.toString()
-  if (!isRegular(stat.mode) || stat.size === 0) {
+  const inode = (): string => inodeOf(entry)
+  if (!isRegular(entry) || stat.size === 0) {
     packer.addEntry(entry, path, inode)
     return
   }
-  using file = new OwnedFd(await openDeep(treeFd, path, OPEN_FILE))
+  using file = await openThere(treeFd, path)
+  if (file === undefined) return
   const body = packer.addEntry(entry, path, inode, file.fd)
   if (body !== undefined) yield* packer.passOn(body)
 }
 
-function isRegular(mode: number): boolean {
-  return (mode & constants.S_IFMT) === constants.S_IFREG
+/** Undefined where it went since it was seen: the next diff tells of that. */
+async function openThere(treeFd: number, path: Buffer): Promise<OwnedFd | undefined> {
+  try {
+    return new OwnedFd(await openDeep(treeFd, path, OPEN_FILE))
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  }
 }
 
 /** The changes in the order of the walk, from the first that it has not passed. */
@@ -79,6 +134,12 @@ class Queue {
       // A file that went while the tree was read is in no diff; the next one tells of it.
       if (next.kind === 'D') yield next.path
     }
+  }
+
+  /** Leaves what comes before `path` behind. */
+  pass(path: Buffer): void {
+    const passed = this.deletedBefore(path)
+    while (passed.next().done !== true);
   }
 
   /** Whether `path` is the next change; it has passed then. */

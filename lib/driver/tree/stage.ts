@@ -9,7 +9,6 @@
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
 import { constants, lstatSync, openSync } from 'node:fs'
-import { rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type DurableOptions, fsyncDir, writeFileAtomic } from '../../fs/atomic.ts'
@@ -44,7 +43,7 @@ export class StagedTree extends StagedUpper {
 
   async commit(id: string, parent: string | undefined): Promise<void> {
     if (isThere(this.#pathOf(id))) throw alreadyThere(id)
-    await this.#build(parent)
+    await this.settle(parent)
     await publish(this.#backend, join(this.dir, TREE), this.#pathOf(id), id, parent)
     await this.finish()
   }
@@ -52,10 +51,11 @@ export class StagedTree extends StagedUpper {
   async replace(id: string, parent: string | undefined): Promise<void> {
     const target = this.#pathOf(id)
     if (!isThere(target)) return this.commit(id, parent)
-    await this.#build(parent)
+    await this.settle(parent)
     const { home } = this.#backend
     await writeParent(this.#backend, id, parent)
     const staged = join(this.dir, TREE)
+    failpoint('driver.tree.before-exchange')
     await binding.renameat2(AT_FDCWD, staged, AT_FDCWD, target, RENAME.RENAME_EXCHANGE)
     await fsyncDir(dirname(target), home)
     await moveToTrash(home.path, staged)
@@ -63,14 +63,15 @@ export class StagedTree extends StagedUpper {
   }
 
   /** Makes the tree: a clone of the parent with what was unpacked put onto it. */
-  async #build(parent: string | undefined): Promise<void> {
-    await this.settle(parent)
+  protected override async build(parent: string | undefined): Promise<void> {
     const tree = join(this.dir, TREE)
     if (parent === undefined) await this.#backend.createTree(tree)
-    else await this.#backend.cloneTree(this.#pathOf(parent), tree)
+    else await this.#backend.cloneTree(this.#pathOf(parent), tree, this.signal)
+    failpoint('driver.tree.before-merge')
     if (this.settled !== undefined) {
       using root = openFolder(this.dir)
-      await mergeUpper({ rootFd: root.fd, upper: 'diff', tree: TREE, settled: this.settled })
+      const { settled, signal } = this
+      await mergeUpper({ rootFd: root.fd, upper: 'diff', tree: TREE, settled, signal })
     }
     await syncTree(tree, this.#backend.home)
   }
@@ -105,10 +106,13 @@ async function publish(
   id: string,
   parent: string | undefined,
 ): Promise<void> {
+  // Of two who make one id the later must not say whose child it is.
+  if (isThere(to)) throw alreadyThere(id)
   await writeParent(backend, id, parent)
   failpoint('driver.tree.before-rename')
   try {
-    await rename(from, to)
+    // rename(2) alone would replace an empty tree.
+    await binding.renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME.RENAME_NOREPLACE)
   } catch (error) {
     throw hasCode(error, 'ENOTEMPTY', 'EEXIST') ? alreadyThere(id) : error
   }

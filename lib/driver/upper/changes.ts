@@ -9,12 +9,14 @@
  * - of a directory that is gone the name is deleted, not all below; of one that was made anew, the names in it.
  */
 import { closeSync } from 'node:fs'
+import { hasCode } from '../../errors.ts'
 import { openFolderDeep } from '../../fs/open-deep.ts'
 import { isSameContent } from './same-content.ts'
 import { type Facts, joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
 import { binding } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import type { Change } from '../driver.ts'
+import { MACHINES_XATTR } from '../machines-xattr.ts'
 import {
   holdsXattrWhiteouts,
   isDirectory,
@@ -30,6 +32,8 @@ export interface ChangesOptions {
   readonly view?: number
   /** The tree's root: files that may differ in their content alone are read, there and in the parent. */
   readonly contentOf?: number
+  /** Also what moby's rules leave out, and an upper directory has: other attributes, times of directories. */
+  readonly exact?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -56,7 +60,7 @@ export async function listChanges(
 export async function compareTrees(
   treeFd: number,
   parentFd: number | undefined,
-  options: { readonly signal?: AbortSignal } = {},
+  options: Pick<ChangesOptions, 'exact' | 'signal'> = {},
 ): Promise<Change[]> {
   const comparison = new Comparison(parentFd, { ...options, prefix: 'trusted.overlay.', contentOf: treeFd })
   const root = { path: Buffer.alloc(0), wasDirectory: parentFd !== undefined, hides: true }
@@ -125,7 +129,7 @@ class Comparison {
 
   /** Tells of the entry itself; of a directory gives what is to be known inside it. */
   #tell(entry: WalkEntry, folder: Level, rewritten: boolean): Level | undefined {
-    const { prefix } = this.#options
+    const { prefix, exact = false } = this.#options
     const { beside } = entry
     const path = joinBytes(folder.path, entry.name)
     folder.kept?.add(entry.name.toString('latin1'))
@@ -135,7 +139,11 @@ class Comparison {
     }
     if (beside === undefined) this.#add('A', path)
     const changed =
-      beside !== undefined && (rewritten || isDifferent(entry, beside) || hasOtherCapability(entry, beside))
+      beside !== undefined &&
+      (rewritten ||
+        isDifferent(entry, beside) ||
+        hasOtherCapability(entry, beside) ||
+        (exact && isInexact(entry, beside)))
     if (changed) this.#add('C', path)
     if (!isDirectory(entry)) return undefined
     const marked = !folder.merged
@@ -153,7 +161,13 @@ class Comparison {
   async #isRewritten(entry: WalkEntry): Promise<boolean> {
     const { contentOf } = this.#options
     if (contentOf === undefined || this.#parentFd === undefined || !mayBeRewritten(entry)) return false
-    return !(await isSameContent(contentOf, this.#parentFd, entry.path))
+    try {
+      return !(await isSameContent(contentOf, this.#parentFd, entry.path))
+    } catch (error) {
+      // It went or was replaced since it was seen: then it was changed.
+      if (!hasCode(error, 'ENOENT', 'ELOOP', 'ENXIO')) throw error
+      return true
+    }
   }
 
   #enter(folder: Folder, isListed: boolean): Level {
@@ -223,6 +237,22 @@ function mayBeRewritten({ stat, beside }: WalkEntry): boolean {
   if (beside === undefined || (stat.mode & S.S_IFMT) !== S.S_IFREG || stat.mode !== beside.mode) return false
   if (stat.size !== beside.size || stat.size === 0 || stat.mtimeSec !== beside.mtimeSec) return false
   return (stat.mtimeNsec === 0) !== (beside.mtimeNsec === 0)
+}
+
+/** Of one kind, and different in what moby does not look at. */
+function isInexact(entry: WalkEntry, beside: Facts): boolean {
+  return hasOtherXattrs(entry) || (isDirectory(entry) && !isSameTime(entry.stat, beside))
+}
+
+function hasOtherXattrs({ xattrs, besideXattrs }: WalkEntry): boolean {
+  const [now, before] = [xattrs, besideXattrs].map((all) =>
+    all.filter(({ name }) => !MACHINES_XATTR.test(name)),
+  )
+  if (now?.length !== before?.length) return true
+  return (
+    now?.some(({ name, value }, at) => name !== before?.[at]?.name || !value.equals(before[at].value)) ===
+    true
+  )
 }
 
 const CAPABILITY = 'security.capability'

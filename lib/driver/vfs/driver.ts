@@ -11,7 +11,9 @@ import { inProbeFolder } from '../home/probe-folder.ts'
 import type { Home } from '../home/home.ts'
 import type { TreeBackend } from '../tree/backend.ts'
 import { TreeDriver } from '../tree/driver.ts'
+import type { LayerWeight } from '../driver.ts'
 import { openFolder } from '../tree/stage.ts'
+import { vfsCost } from './cost.ts'
 import { tryRootFiles } from './probe.ts'
 
 /** moby's, of a tree that has nothing to say. */
@@ -40,6 +42,10 @@ class VfsBackend implements TreeBackend {
     using from = openFolder(parent)
     using to = openFolder(path)
     await copyTree(from.fd, to.fd, signal === undefined ? {} : { signal })
+  }
+
+  costOf(layers: readonly LayerWeight[]): string | undefined {
+    return vfsCost(layers)
   }
 
   async status(): Promise<readonly (readonly [string, string])[]> {
