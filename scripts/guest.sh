@@ -57,13 +57,15 @@ INIT
   (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initramfs.img"
 }
 
-# Programs with the libraries that they load, at the same places as here.
+# Programs and addons with the libraries that they load, at the same places as here.
 copy_programs() {
   local path
-  for path in "${programs[@]}"; do command -v "$path"; done | grep / | while read -r path; do
-    echo "$path"
-    readlink -f "$path"
-    ldd "$path" 2>/dev/null | grep -o '/[^ ]*'
+  {
+    for path in "${programs[@]}"; do command -v "$path"; done | grep ^/
+    find "$PWD/node_modules" "$PWD/build/Release" -name '*.node'
+  } | while read -r path; do
+    case $path in "$PWD"/*) ;; *) echo "$path" && readlink -f "$path" ;; esac
+    ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | grep -v :
   done | sort -u | tar -C / --dereference -cf - -T - --transform 's,^/,,' 2>/dev/null | tar -C "$1" -xf -
 }
 

@@ -115,8 +115,9 @@ export class TreeDriver implements Driver {
   async createReadWrite(
     id: string,
     parent: string | undefined,
-    { size }: ReadWriteOptions = {},
+    { size, idMap }: ReadWriteOptions = {},
   ): Promise<void> {
+    if (idMap !== undefined) throw noIDMaps(this.name)
     if (size !== undefined) throw noSizes(this.name)
     await this.create(id, parent)
   }
@@ -315,5 +316,11 @@ function refuseOverlayOptions(name: string, options: MountOptions): void {
 function noSizes(name: string): OverlaidError {
   return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot limit the size of a container`, {
     hint: 'leave the size out, or use overlay2 on ext4 or XFS with project quotas',
+  })
+}
+
+function noIDMaps(name: string): OverlaidError {
+  return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot map the ids of a container`, {
+    hint: 'leave the id map out, or use overlay2',
   })
 }
