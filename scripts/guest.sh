@@ -100,7 +100,7 @@ boot() {
     -nodefaults -nographic -no-reboot -kernel "$cache/$version/boot/vmlinuz-$version" \
     -initrd "$work/initramfs.img" -append "console=ttyS0 panic=-1 ${CI:+CI=$CI}" \
     -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe" \
-    -serial "file:$work/console" -serial stdio </dev/null | tee "$work/output" | grep -v '^@@status'
+    -serial "file:$work/console" -serial stdio </dev/null | tee "$work/output" | grep --line-buffered -v '^@@status'
 }
 
 fetch_kernel

@@ -54,8 +54,6 @@ export interface MountOptions {
   readonly nodev?: boolean
   readonly nosuid?: boolean
   readonly noexec?: boolean
-  /** Of a layer with an id map: the ids as in the image's layers. For reading only. */
-  readonly unmapped?: boolean
   /** SELinux context for the whole mount (`context=`). */
   readonly context?: string
   /** Gives up waiting for the mounts that others asked for before (lib/native/gate.ts); not the mount itself. */
@@ -77,6 +75,11 @@ export interface ReadWriteOptions {
 export interface LayerQuota {
   readonly used: number
   readonly limit: number
+}
+
+export interface OpenOptions extends MountOptions {
+  /** Of a layer with an id map: the ids as in the image's layers. For reading only. */
+  readonly unmapped?: boolean
 }
 
 export interface ApplyOptions {
@@ -174,7 +177,7 @@ export interface Driver {
    */
   put(id: string, options?: { readonly force?: boolean }): Promise<void>
   /** The merged view as a detached mount; nothing else may have id mounted writable (the store sees to that). */
-  open(id: string, options?: MountOptions): Promise<DetachedMount>
+  open(id: string, options?: OpenOptions): Promise<DetachedMount>
   /**
    * Renames id to the driver's trash and forgets it; {@link emptyTrash} deletes. A missing id is no error.
    * @throws ERR_IN_USE while it is mounted

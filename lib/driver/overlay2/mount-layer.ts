@@ -1,7 +1,7 @@
 /** A layer of the home, mounted with its parents. */
 import { lstatSync } from 'node:fs'
 import { OverlaidError } from '../../errors.ts'
-import type { MountOptions } from '../driver.ts'
+import type { OpenOptions } from '../driver.ts'
 import type { Home } from '../home/home.ts'
 import { openUserNamespace } from '../id-map.ts'
 import { noteFeatures, readFeatures } from './features.ts'
@@ -15,7 +15,7 @@ import { lowerLinks, mountView } from './view.ts'
 export async function mountLayer(
   { path: home, durability }: Home,
   id: string,
-  options: MountOptions,
+  options: OpenOptions,
 ): Promise<OverlayMount> {
   const folder = folderOf(home, id)
   const lowers = lowerLinks(readLower(folder))
@@ -33,7 +33,7 @@ export async function mountLayer(
   return await mountOverlay({ ...request, idMap: { usernsFd: userns.fd } })
 }
 
-async function mountUnmapped(home: string, id: string, options: MountOptions): Promise<OverlayMount> {
+async function mountUnmapped(home: string, id: string, options: OpenOptions): Promise<OverlayMount> {
   if (options.readOnly !== true) {
     const message = 'a layer with an id map is written to with its ids mapped'
     throw new OverlaidError('ERR_INVALID_ARGUMENT', message, { hint: 'unmapped goes with readOnly' })

@@ -23,6 +23,7 @@ import type {
   LayerPaths,
   LayerQuota,
   MountOptions,
+  OpenOptions,
   ReadWriteOptions,
   StagedLayer,
 } from '../driver.ts'
@@ -149,7 +150,7 @@ export class TreeDriver implements Driver {
     await this.#mounts.put(id, options.force === true)
   }
 
-  async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
+  async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {
     return detached(await this.#openMount(id, options))
   }
 
