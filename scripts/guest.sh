@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 
 modules=(virtio_pci virtio_blk loop overlay quota_v2 xfs btrfs)
 programs=(sh bash node strace mount umount losetup findmnt dd sync chattr lsattr tune2fs mkfs.ext4 mkfs.xfs mkfs.btrfs
-  setfattr find tar ls cat env mknod chown setpriv test true unshare chroot truncate rm mkdir mv cp)
+  setfattr find tar ls cat env mknod chown setpriv nsenter stat ln touch chmod test true unshare chroot truncate rm mkdir mv cp)
 
 # The newest of Debian's kernels for machines like this one.
 fetch_kernel() {
@@ -57,13 +57,15 @@ INIT
   (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initramfs.img"
 }
 
-# Programs with the libraries that they load, at the same places as here.
+# Programs and addons with the libraries that they load, at the same places as here.
 copy_programs() {
   local path
-  for path in "${programs[@]}"; do command -v "$path"; done | grep / | while read -r path; do
-    echo "$path"
-    readlink -f "$path"
-    ldd "$path" 2>/dev/null | grep -o '/[^ ]*'
+  {
+    for path in "${programs[@]}"; do command -v "$path"; done | grep ^/
+    find "$PWD/node_modules" "$PWD/build/Release" -name '*.node'
+  } | while read -r path; do
+    case $path in "$PWD"/*) ;; *) echo "$path" && readlink -f "$path" ;; esac
+    ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | grep -v :
   done | sort -u | tar -C / --dereference -cf - -T - --transform 's,^/,,' 2>/dev/null | tar -C "$1" -xf -
 }
 
@@ -98,7 +100,7 @@ boot() {
     -nodefaults -nographic -no-reboot -kernel "$cache/$version/boot/vmlinuz-$version" \
     -initrd "$work/initramfs.img" -append "console=ttyS0 panic=-1 ${CI:+CI=$CI}" \
     -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe" \
-    -serial "file:$work/console" -serial stdio </dev/null | tee "$work/output" | grep -v '^@@status'
+    -serial "file:$work/console" -serial stdio </dev/null | tee "$work/output" | grep --line-buffered -v '^@@status'
 }
 
 fetch_kernel
