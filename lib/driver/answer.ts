@@ -27,6 +27,15 @@ const COSTS: Readonly<Record<string, string>> = {
   'fuse-overlayfs': 'a process of its own serves each mount, and every file access goes through it',
 }
 
+/** For what Docker goes on to the next driver. */
+const UNSUPPORTED: readonly string[] = [
+  'ERR_UNSUPPORTED_FS',
+  'ERR_UNSUPPORTED_KERNEL',
+  // fuse-overlayfs is one.
+  'ERR_NO_PROGRAM',
+  'ERR_DRIVER_MISMATCH',
+]
+
 /** An answer, with what stands behind it: the driver that works, or the error that refuses. */
 export type Trial =
   | { readonly answer: DriverAnswer; readonly driver: Driver }
@@ -49,9 +58,9 @@ export function costOf(name: string): Pick<DriverAnswer, 'cost'> {
   return cost === undefined ? {} : { cost }
 }
 
-/** Whether it says "not on this machine, not on this file system", for which Docker goes on to the next. */
+/** Whether it says "not on this machine" or "not on this file system", rather than that something failed. */
 export function isUnsupported({ code = '' }: DriverAnswer): boolean {
-  return ['ERR_UNSUPPORTED_FS', 'ERR_UNSUPPORTED_KERNEL', 'ERR_DRIVER_MISMATCH'].includes(code)
+  return UNSUPPORTED.includes(code)
 }
 
 /** The errors of ours and of the system calls are answers; others are faults. */
