@@ -60,8 +60,7 @@ class BtrfsBackend implements TreeBackend {
     return quotaOfSubvolume(path)
   }
 
-  /** moby does so too: quotas may have been switched off since, and all limits with them. */
-  async beforeMount(path: string, id: string): Promise<void> {
+  async renewLimit(path: string, id: string): Promise<void> {
     const size = readSize(quotaFile(this.home.path, id))
     if (size === undefined || (await quotaOfSubvolume(path)) !== undefined) return
     await limitSubvolume(path, size)
