@@ -34,9 +34,11 @@ export type {
   LayerPaths,
   LayerQuota,
   MountOptions,
+  OpenOptions,
   ReadWriteOptions,
   StagedLayer,
 } from './driver/driver.ts'
+export type { IDMap, IDRange } from './driver/id-map.ts'
 export { TarStream } from './driver/tar-stream.ts'
 export type { CacheID, ChainID, DiffID, Digest } from './oci/digest.ts'
 export type { ContainerConfig, ImageConfig } from './oci/config.ts'

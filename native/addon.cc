@@ -29,6 +29,7 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterStatx(exports);
   overlaid::RegisterSums(exports);
   overlaid::RegisterTar(exports);
+  overlaid::RegisterUserns(exports);
   overlaid::RegisterWalk(exports);
   overlaid::RegisterXattr(exports);
   return exports;

@@ -31,6 +31,7 @@ constexpr unsigned kFsconfigCmdCreate = 6;
 
 constexpr unsigned kMoveMountFEmptyPath = 0x04;
 constexpr unsigned kOpenTreeClone = 1;
+constexpr uint64_t kMountAttrIdmap = 0x00100000;  // 5.12
 
 // openat2's struct open_how (5.6).
 struct OpenHow {

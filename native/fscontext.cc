@@ -9,6 +9,7 @@
 #include "args.h"
 #include "fsconfig.h"
 #include "job.h"
+#include "mapped_tree.h"
 #include "new_mount.h"
 #include "register.h"
 
@@ -24,6 +25,8 @@ struct Parameter {
   std::optional<std::string> values;
   std::optional<std::string> path;
   bool by_name = false;
+  // A detached clone of the directory, with the ids that this user namespace maps.
+  std::optional<int> userns_fd;
 };
 
 struct Request {
@@ -51,6 +54,15 @@ Status SetDirectory(int context, int cwd, const Parameter& parameter) {
   return Fsconfig({context, sys::kFsconfigSetString, parameter.key.c_str(), name.c_str(), 0});
 }
 
+// The clone must stay open until the context is created: a tree that nobody holds is no layer.
+Status SetMapped(int context, int cwd, const Parameter& parameter, std::vector<Fd>& clones) {
+  auto tree = CloneTree(cwd, *parameter.path, parameter.userns_fd);
+  if (!tree) return tree.error();
+  clones.push_back(std::move(*tree));
+  return Fsconfig(
+      {context, sys::kFsconfigSetFd, parameter.key.c_str(), nullptr, clones.back().get()});
+}
+
 Status SetEach(int context, const std::string& key, const std::string& values) {
   for (size_t at = 0; at < values.size(); at += std::strlen(values.c_str() + at) + 1) {
     auto set = Fsconfig({context, sys::kFsconfigSetString, key.c_str(), values.c_str() + at, 0});
@@ -59,10 +71,11 @@ Status SetEach(int context, const std::string& key, const std::string& values) {
   return Done{};
 }
 
-Status Set(int context, const Fd& cwd, const Parameter& parameter) {
+Status Set(int context, const Fd& cwd, const Parameter& parameter, std::vector<Fd>& clones) {
   if (parameter.values) return SetEach(context, parameter.key, *parameter.values);
   if (parameter.path) {
-    auto set = SetDirectory(context, cwd.get(), parameter);
+    auto set = parameter.userns_fd ? SetMapped(context, cwd.get(), parameter, clones)
+                                   : SetDirectory(context, cwd.get(), parameter);
     if (!set && set.error().path == parameter.key) set.error().dest = parameter.path;
     return set;
   }
@@ -81,8 +94,9 @@ Status SetAll(int context, const Request& request) {
     if (!opened) return opened.error();
     cwd = std::move(*opened);
   }
+  std::vector<Fd> clones;
   for (uint32_t i = 0; i < request.parameters.size(); i++) {
-    if (auto set = Set(context, cwd, request.parameters[i]); !set) {
+    if (auto set = Set(context, cwd, request.parameters[i], clones); !set) {
       set.error().index = i;
       return set;
     }
@@ -113,6 +127,7 @@ Parameter ReadParameter(Args& args, Napi::Value value) {
   if (path.IsUndefined()) return parameter;
   parameter.path = args.PathOf(path, "path");
   parameter.by_name = args.Flag(object, "byName");
+  parameter.userns_fd = args.Optional<int>(object, "usernsFd");
   return parameter;
 }
 

@@ -2,12 +2,14 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
 #include "args.h"
 #include "compat.h"
 #include "job.h"
+#include "mapped_tree.h"
 #include "new_mount.h"
 #include "register.h"
 
@@ -27,11 +29,44 @@ static Napi::Value ToJs(Napi::Env env, DetachedMount& detached) {
 
 namespace {
 
+// A folder that is to be found at `<place>/<n>` during the mount, its ids mapped.
+struct MappedLayer {
+  std::string path;
+  int userns_fd;
+};
+
 struct Request {
   std::string cwd, source, target, type;
   uint32_t flags;
   std::string data;
+  std::string place;
+  std::vector<MappedLayer> mapped;
 };
+
+// On a tmpfs over `place`, which nobody but this thread sees.
+Status AttachMapped(const Request& request) {
+  if (request.mapped.empty()) return Done{};
+  std::vector<Fd> trees;
+  for (const auto& layer : request.mapped) {
+    auto tree = CloneTree(AT_FDCWD, layer.path, layer.userns_fd);
+    if (!tree) return tree.error();
+    trees.push_back(std::move(*tree));
+  }
+  if (mount("none", request.place.c_str(), "tmpfs", 0, "mode=0700") != 0) {
+    return SysError{.code = errno, .syscall = "mount", .path = "none", .dest = request.place};
+  }
+  for (size_t i = 0; i < trees.size(); i++) {
+    const auto target = request.place + "/" + std::to_string(i);
+    if (mkdir(target.c_str(), 0700) != 0) {
+      return SysError{.code = errno, .syscall = "mkdir", .path = target};
+    }
+    if (syscall(sys::kMoveMount, trees[i].get(), "", AT_FDCWD, target.c_str(),
+                sys::kMoveMountFEmptyPath) != 0) {
+      return SysError{.code = errno, .syscall = "move_mount", .path = "", .dest = target};
+    }
+  }
+  return Done{};
+}
 
 Status Mount(const Request& request) {
   if (mount(request.source.c_str(), request.target.c_str(), request.type.c_str(), request.flags,
@@ -86,6 +121,7 @@ Result<DetachedMount> MountAlone(const Request& request) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     return SysError{.code = errno, .syscall = "mount", .path = "", .dest = "/"};
   }
+  if (auto attached = AttachMapped(request); !attached) return attached.error();
   if (auto mounted = Mount(request); !mounted) return mounted.error();
   auto mountinfo = MountinfoLine(request.target);
   Fd fd(static_cast<int>(
@@ -99,6 +135,20 @@ Result<DetachedMount> MountAlone(const Request& request) {
   return DetachedMount{.mount = std::move(*mount), .mountinfo = std::move(mountinfo)};
 }
 
+void ReadMapped(Args& args, Request& request) {
+  const auto value = args.Next();
+  if (value.IsUndefined()) return;
+  const auto mapped = args.ObjectOf(value, "mapped");
+  request.place = args.PathOf(args.Member(mapped, "place"), "place");
+  const auto layers = args.ArrayOf(args.Member(mapped, "layers"), "layers");
+  for (uint32_t i = 0; i < layers.Length(); i++) {
+    const auto layer = args.ObjectOf(args.Element(layers, i, "layers"), "layer");
+    request.mapped.push_back(
+        {.path = args.PathOf(args.Member(layer, "path"), "path"),
+         .userns_fd = args.IntegerOf<int>(args.Member(layer, "usernsFd"), "usernsFd")});
+  }
+}
+
 Napi::Value MountDetached(const Napi::CallbackInfo& info) {
   Args args(info);
   Request request;
@@ -108,6 +158,7 @@ Napi::Value MountDetached(const Napi::CallbackInfo& info) {
   request.type = args.Text("type");
   request.flags = args.Integer<uint32_t>("flags");
   request.data = args.Path("data");
+  ReadMapped(args, request);
   if (args.Failed()) return args.Throw();
   return RunJobOnOwnThread(info.Env(), "mount",
                            [request = std::move(request)] { return MountAlone(request); });

@@ -27,6 +27,7 @@ void RegisterStatmount(Napi::Object exports);
 void RegisterStatx(Napi::Object exports);
 void RegisterSums(Napi::Object exports);
 void RegisterTar(Napi::Object exports);
+void RegisterUserns(Napi::Object exports);
 void RegisterWalk(Napi::Object exports);
 void RegisterXattr(Napi::Object exports);
 

@@ -45,7 +45,7 @@ async function ofImage(store: Store, image: Image): Promise<object> {
 
 async function ofContainer(store: Store, details: ContainerDetails): Promise<object> {
   const { id, name, image, imageID, created, owner, mounted, path, size, config } = details
-  const { lowerdir, upperdir, workdir, merged, storageOptions, quota } = details
+  const { lowerdir, upperdir, workdir, merged, storageOptions, quota, idMap } = details
   return {
     type: 'container',
     id,
@@ -58,6 +58,7 @@ async function ofContainer(store: Store, details: ContainerDetails): Promise<obj
     size,
     storageOptions,
     quota: quota ?? null,
+    idMap: idMap ?? null,
     ...factsOf(config),
     created: created ?? null,
     layers: await chain(store, [...details.chainIDs].reverse()),

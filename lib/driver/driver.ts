@@ -25,6 +25,7 @@
 import type { Detached } from '../native/mount.ts'
 import type { ByteStream } from '../tar/byte-source.ts'
 import type { TarLimits, TarObserver } from '../tar/entry.ts'
+import type { IDMap } from './id-map.ts'
 import type { TarStream } from './tar-stream.ts'
 
 /** `A`dded, `C`hanged or `D`eleted, as `docker diff` prints. */
@@ -66,12 +67,19 @@ export interface ReadWriteOptions {
    * with EDQUOT or ENOSPC. The limit is the kernel's (project quota, qgroup, quota property) and goes with the layer.
    */
   readonly size?: number
+  /** The ids that the container sees, see id-map.ts. The layers below stay as they are, and shared. */
+  readonly idMap?: IDMap
 }
 
 /** A layer's limit and what it takes of it, in bytes on disk. */
 export interface LayerQuota {
   readonly used: number
   readonly limit: number
+}
+
+export interface OpenOptions extends MountOptions {
+  /** Of a layer with an id map: the ids as in the image's layers. For reading only. */
+  readonly unmapped?: boolean
 }
 
 export interface ApplyOptions {
@@ -151,7 +159,7 @@ export interface Driver {
   /**
    * A writable layer for a container. Same errors as create().
    * @throws ERR_UNSUPPORTED_FS where a `size` is asked for and the file system cannot enforce one, with a hint that
-   *   says how it could; never a layer without the limit
+   *   says how it could; never a layer without the limit. ERR_INVALID_ARGUMENT for an id map that is none
    */
   createReadWrite(id: string, parent: string | undefined, options?: ReadWriteOptions): Promise<void>
   /**
@@ -182,7 +190,7 @@ export interface Driver {
    */
   put(id: string, options?: { readonly force?: boolean }): Promise<void>
   /** The merged view as a detached mount; nothing else may have id mounted writable (the store sees to that). */
-  open(id: string, options?: MountOptions): Promise<DetachedMount>
+  open(id: string, options?: OpenOptions): Promise<DetachedMount>
   /**
    * Renames id to the driver's trash and forgets it; {@link emptyTrash} deletes. A missing id is no error.
    * @throws ERR_IN_USE while it is mounted

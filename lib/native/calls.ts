@@ -131,6 +131,14 @@ export type FsParameter =
    * `byName` as the string /proc/self/fd/N.
    */
   | { readonly key: string; readonly path: Bytes; readonly byName?: boolean }
+  /** A detached clone of it, with the ids that a user namespace maps (6.15 for overlay). */
+  | ({ readonly key: string } & MappedFolder)
+
+/** A directory whose ids are mapped by MOUNT_ATTR_IDMAP (5.12). */
+export interface MappedFolder {
+  readonly path: Bytes
+  readonly usernsFd: number
+}
 
 /** A mount that is in no mount table. */
 export interface NewMount {
@@ -169,7 +177,8 @@ export interface Binding extends BtrfsCalls, QuotaCalls {
   /**
    * mount(2) as if it gave a descriptor: on a thread of its own, in a private copy of the mount namespace, with
    * `cwd` as working directory, so that relative names in `data` start there. Nobody sees the mount, nothing is
-   * propagated. MS_BIND with other flags is remounted with them. Needs open_tree (5.2).
+   * propagated. MS_BIND with other flags is remounted with them. Needs open_tree (5.2). The folders of `mapped` are
+   * found at `<place>/<n>` meanwhile, where `place` is a folder that the mount does not need.
    */
   mountDetached(
     cwd: Bytes,
@@ -178,6 +187,7 @@ export interface Binding extends BtrfsCalls, QuotaCalls {
     type: string,
     flags: number,
     data: Bytes,
+    mapped?: { readonly place: Bytes; readonly layers: readonly MappedFolder[] },
   ): Promise<UnattachedMount>
   umount2(target: Bytes, flags: number): Promise<void>
   /**
@@ -293,6 +303,8 @@ export interface Binding extends BtrfsCalls, QuotaCalls {
   flock(fd: number, kind: LockKind): Promise<boolean>
   syncfs(fd: number): Promise<void>
   pidfdOpen(pid: number): Promise<number>
+  /** A user namespace with these maps, as /proc/PID/uid_map has them; nothing runs in it. */
+  userNamespace(uidMap: string, gidMap: string): Promise<number>
   /** statmount(2) by unique id; rejects with ENOSYS before 6.8. */
   statmount(mountID: bigint): Promise<MountInfo>
   /** listmount(2): the unique ids below a mount (the whole namespace for LSMT_ROOT). */

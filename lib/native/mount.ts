@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, rmdirSync } from 'node:fs'
 import { hasCode } from '../errors.ts'
 import { AT_FDCWD, binding, type Bytes } from './binding.ts'
 import { OwnedFd } from './fd.ts'
-import { AT, MNT, MOUNT_ATTR__ATIME, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
+import { AT, MNT, MOUNT_ATTR, MOUNT_ATTR__ATIME, MOVE_MOUNT, OPEN_TREE } from './flags.ts'
 import { mountGate } from './gate.ts'
 
 /** Attaches the mount `fd` (from fsmount or open_tree) at `target`, which may not be a link. */
@@ -97,20 +97,37 @@ export interface Detached {
  * `attributes` are MOUNT_ATTR_* to set on it (5.12).
  */
 export function cloneMount(path: Bytes, attributes = 0): Promise<Detached> {
-  return cloneTree(AT_FDCWD, path, 0, attributes)
+  return cloneTree(AT_FDCWD, path, 0, { attributes })
+}
+
+/** As {@link cloneMount}, with the ids that the user namespace maps. */
+export function cloneMapped(path: Bytes, usernsFd: number, attributes = 0): Promise<Detached> {
+  return cloneTree(AT_FDCWD, path, 0, { attributes, usernsFd })
 }
 
 /** As {@link cloneMount}, of what the descriptor leads to. */
 export function cloneMountFd(fd: number, attributes = 0): Promise<Detached> {
-  return cloneTree(fd, '', AT.AT_EMPTY_PATH, attributes)
+  return cloneTree(fd, '', AT.AT_EMPTY_PATH, { attributes })
 }
 
-async function cloneTree(dirfd: number, path: Bytes, flags: number, attributes: number): Promise<Detached> {
+interface CloneSettings {
+  readonly attributes: number
+  readonly usernsFd?: number
+}
+
+async function cloneTree(
+  dirfd: number,
+  path: Bytes,
+  flags: number,
+  { attributes, usernsFd }: CloneSettings,
+): Promise<Detached> {
   const fd = new OwnedFd(await binding.openTree(dirfd, path, OPEN_TREE.OPEN_TREE_CLONE | flags))
   try {
     // The atime setting is a field of three bits, not flags: it can only be replaced as a whole.
     const clear = (attributes & MOUNT_ATTR__ATIME) === 0 ? 0 : MOUNT_ATTR__ATIME
-    if (attributes !== 0) await binding.mountSetattr(fd.fd, '', AT.AT_EMPTY_PATH, { set: attributes, clear })
+    const set = attributes | (usernsFd === undefined ? 0 : MOUNT_ATTR.MOUNT_ATTR_IDMAP)
+    const mapping = usernsFd === undefined ? {} : { usernsFd }
+    if (set !== 0) await binding.mountSetattr(fd.fd, '', AT.AT_EMPTY_PATH, { set, clear, ...mapping })
     return { fd, mountID: (await binding.statx(fd.fd, '', AT.AT_EMPTY_PATH)).mountID }
   } catch (error) {
     await fd.closeAsync()

@@ -1,7 +1,7 @@
 /** Which way of mounting an overlay this kernel has: asked once in a process, without mounting anything. */
 import { constants } from 'node:fs'
-import { hasCode } from '../errors.ts'
-import { AT_FDCWD, binding } from './binding.ts'
+import { hasCode, type SyscallError } from '../errors.ts'
+import { AT_FDCWD, binding, type Bytes } from './binding.ts'
 import { OwnedFd } from './fd.ts'
 import { FSOPEN, O_PATH } from './flags.ts'
 
@@ -25,6 +25,32 @@ let known: Promise<Rung> | undefined
 export function bestRung(): Promise<Rung> {
   known ??= probeRung()
   return known
+}
+
+let takesClones: Promise<boolean> | undefined
+
+/**
+ * Whether overlayfs takes clones that are in no mount table as layers (6.15); only those can have their ids mapped.
+ * `folders` are two that can be layers.
+ * @throws SyscallError where ids cannot be mapped there at all
+ */
+export function takesMappedFds(cwd: Bytes, folders: readonly Bytes[], usernsFd: number): Promise<boolean> {
+  takesClones ??= probeClones(cwd, folders, usernsFd)
+  takesClones.catch(() => (takesClones = undefined))
+  return takesClones
+}
+
+async function probeClones(cwd: Bytes, folders: readonly Bytes[], usernsFd: number): Promise<boolean> {
+  if ((await bestRung()) !== 'fds') return false
+  try {
+    const layers = folders.map((path) => ({ key: 'lowerdir+', path, usernsFd }))
+    const { fd } = await binding.fsmountConfigured('overlay', cwd, layers, 0)
+    await new OwnedFd(fd).closeAsync()
+    return true
+  } catch (error) {
+    if (hasCode(error, 'EINVAL') && (error as SyscallError).syscall === 'fsconfig') return false
+    throw error
+  }
 }
 
 async function accepts(call: Promise<unknown>): Promise<boolean> {

@@ -54,7 +54,16 @@ const OTHER_HINTS: Readonly<Record<string, Readonly<Record<string, string>>>> = 
     EPERM: 'cloning a mount needs CAP_SYS_ADMIN',
   },
   setns: { EPERM: 'entering a mount namespace needs CAP_SYS_ADMIN and CAP_SYS_CHROOT' },
-  mount_setattr: { EPERM: 'changing a mount needs CAP_SYS_ADMIN' },
+  mount_setattr: {
+    EPERM: 'changing a mount needs CAP_SYS_ADMIN',
+    EINVAL:
+      'the file system cannot show its files with mapped ids (ext4, XFS, btrfs can; tmpfs since Linux 6.3)',
+    ENOSYS: 'this needs Linux 5.12',
+  },
+  clone: {
+    EPERM: 'user namespaces are forbidden here, or the process is in a chroot',
+    ENOSPC: 'no more user namespaces: see /proc/sys/user/max_user_namespaces',
+  },
   mknodat: {
     EPERM: 'device nodes need CAP_MKNOD, and a file system that is not mounted by a user namespace',
   },

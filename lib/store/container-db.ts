@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { IDMap } from '../driver/id-map.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type Durability, fsyncDir, renameDurable, writeFileAtomic, writeNew } from '../fs/atomic.ts'
 import { failpoint } from '../fs/failpoint.ts'
@@ -41,6 +42,7 @@ export interface ContainerRecord {
   /** The image's config as text, so that the container commits when the image is gone. */
   readonly config: string
   readonly storageOptions?: StorageOptions
+  readonly idMap?: IDMap
 }
 
 const CONTAINER_ID = /^[0-9a-f]{64}$/

@@ -1,6 +1,7 @@
 /** Containers as they are found: ours from our own records, dockerd's from its files, both in layerdb/mounts. */
 import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { IDMap } from '../driver/id-map.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type ContainerConfig, type ImageConfig, parseConfig } from '../oci/config.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -30,6 +31,7 @@ export interface ContainerEntry {
   readonly mount: MountRecord & { readonly mountID: string }
   /** As they were given at creation. */
   readonly storageOptions: StorageOptions
+  readonly idMap?: IDMap
   /** What a commit begins with. */
   readConfig(): Promise<ImageConfig>
 }
@@ -89,10 +91,12 @@ async function ownEntry(
 ): Promise<ContainerEntry | undefined> {
   const record = await readContainerRecord(paths, mount.name)
   if (record === undefined) return undefined
-  const { id, name, image: imageID, imageName: image, created, config, storageOptions = {} } = record
+  const { id, name, image: imageID, imageName: image, created, config, storageOptions = {}, idMap } = record
+  const mapping = idMap === undefined ? {} : { idMap }
   const readConfig = () =>
     Promise.resolve(parseConfig(Buffer.from(config), `the config of container ${name}`))
-  return { id, name, image, imageID, created, owner: 'overlaid', mount, storageOptions, readConfig }
+  const own = { id, name, image, imageID, created, mount, storageOptions, ...mapping }
+  return { ...own, owner: 'overlaid', readConfig }
 }
 
 function dockerEntry(

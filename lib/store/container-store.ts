@@ -1,5 +1,6 @@
 /** Containers: writable layers on images, ours and those that dockerd made. */
 import type { LayerQuota } from '../driver/driver.ts'
+import type { IDMap } from '../driver/id-map.ts'
 import { Container } from './container.ts'
 import { findMount } from './container-db.ts'
 import { type ContainerEntry, findContainer, listContainers, mountStateOf } from './container-entry.ts'
@@ -27,6 +28,8 @@ export interface CreateOptions {
   /** `[a-zA-Z0-9][a-zA-Z0-9_.-]+`; default: the first 12 digits of the id. */
   readonly name?: string
   readonly storageOptions?: StorageOptions
+  /** The user and group ids that the container sees (5.19), or the process whose user namespace has them. */
+  readonly idMap?: IDMap | { readonly pid: number }
   readonly signal?: AbortSignal
 }
 
@@ -70,7 +73,7 @@ export class Containers {
 
   /**
    * A writable layer on the image, with its init layer.
-   * @throws ERR_ALREADY_EXISTS (name), ERR_IMAGE_NOT_FOUND, ERR_INVALID_ARGUMENT (name, storageOptions),
+   * @throws ERR_ALREADY_EXISTS (name), ERR_IMAGE_NOT_FOUND, ERR_INVALID_ARGUMENT (name, storageOptions, idMap),
    *   ERR_UNSUPPORTED_FS where the size is to be limited and cannot be
    */
   async create(image: Image | string, options: CreateOptions = {}): Promise<Container> {

@@ -1,5 +1,6 @@
 /** One container: a writable layer on an image's layers. */
 import type { Change, LayerPaths, LayerQuota, MountOptions } from '../driver/driver.ts'
+import type { IDMap } from '../driver/id-map.ts'
 import { type TarPiece, TarStream } from '../driver/tar-stream.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, Digest } from '../oci/digest.ts'
@@ -48,6 +49,7 @@ export interface ContainerDetails {
   readonly storageOptions: StorageOptions
   /** Its size limit and what it uses of that, both in bytes on disk; undefined where none is enforced. */
   readonly quota?: LayerQuota
+  readonly idMap?: IDMap
   /** The container's layers below its own, top first; the init layer is not one of them. */
   readonly chainIDs: readonly ChainID[]
   readonly config: ImageConfig
@@ -114,7 +116,7 @@ export class Container {
     return this.#store.driver.diff(mountID, initID, options)
   }
 
-  /** The merged root file system as one tar. */
+  /** The merged root file system as one tar, with the ids that the container sees. */
   export(options: { readonly signal?: AbortSignal } = {}): TarStream {
     this.#store.expectOpen()
     return new TarStream(this.#export(options), options)
@@ -149,7 +151,7 @@ export class Container {
   }
 
   async inspect(): Promise<ContainerDetails> {
-    const { id, name, image, imageID, created, owner, mount } = this.#entry
+    const { id, name, image, imageID, created, owner, mount, idMap } = this.#entry
     const layers = await readLayers(this.#store.paths)
     return {
       id,
@@ -162,6 +164,7 @@ export class Container {
       size: await this.size(),
       storageOptions: this.#entry.storageOptions,
       ...(await quotaOf(this.#store, this.#entry)),
+      ...(idMap !== undefined && { idMap }),
       chainIDs: chainOf(layers, mount.parent)
         .map(({ chainID }) => chainID)
         .reverse(),

@@ -1,12 +1,14 @@
 /** Making a container: an init layer and a writable layer on an image's layers, then the record that names them. */
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { setupInitLayer } from '../driver/init-layer.ts'
-import { OverlaidError } from '../errors.ts'
+import { expectIDMap, type IDMap, parseRanges } from '../driver/id-map.ts'
+import { hasCode, OverlaidError } from '../errors.ts'
 import { failpoint } from '../fs/failpoint.ts'
 import { binding } from '../native/binding.ts'
 import type { CacheID } from '../oci/digest.ts'
-import { writeContainer } from './container-db.ts'
+import { type ContainerRecord, writeContainer } from './container-db.ts'
 import { listContainers } from './container-entry.ts'
 import type { CreateOptions } from './container-store.ts'
 import type { StoreContext } from './context.ts'
@@ -30,6 +32,7 @@ interface Plan {
   readonly storageOptions: StorageOptions
   /** In bytes. */
   readonly size: number | undefined
+  readonly idMap: IDMap | undefined
 }
 
 /** Makes a container of `image` and returns its id. */
@@ -50,7 +53,8 @@ export async function createContainer(
   const { storageOptions = {} } = options
   const size = sizeLimit(storageOptions)
   const initID = `${mountID}-init`
-  const plan: Plan = { id, name, mountID, initID, image, imageName, storageOptions, size }
+  const idMap = await readMap(options.idMap)
+  const plan: Plan = { id, name, mountID, initID, image, imageName, storageOptions, size, idMap }
   const signal = options.signal === undefined ? {} : { signal: options.signal }
   const { lease, parent } = await store.locked(() => leaseImage(store, plan), signal)
   try {
@@ -88,7 +92,7 @@ async function expectFreeName(store: StoreContext, { id, name }: Plan): Promise<
 
 async function makeFolders(
   store: StoreContext,
-  { mountID, initID, size }: Plan,
+  { mountID, initID, size, idMap }: Plan,
   parent: CacheID | undefined,
 ): Promise<void> {
   const { driver, durability } = store
@@ -100,7 +104,7 @@ async function makeFolders(
     await using root = await driver.open(initID)
     await setupInitLayer(root.fd.fd)
   }
-  await driver.createReadWrite(mountID, initID, limits)
+  await driver.createReadWrite(mountID, initID, idMap === undefined ? limits : { ...limits, idMap })
   failpoint('container.create.after-folders')
   if (durability === 'full') await syncHome(driver.home)
 }
@@ -112,7 +116,7 @@ async function syncHome(home: string): Promise<void> {
 
 /** The commit point. The caller holds the store lock. */
 async function record(store: StoreContext, plan: Plan): Promise<void> {
-  const { id, name, mountID, initID, image, imageName, storageOptions } = plan
+  const { id, name, mountID, initID, image, imageName } = plan
   await expectFreeName(store, plan)
   await readImage(store.paths, image.id)
   const parent = image.chainIDs.at(-1)
@@ -120,15 +124,36 @@ async function record(store: StoreContext, plan: Plan): Promise<void> {
   const config = image.configBytes.toString()
   await writeContainer(
     store.paths,
-    { version: 1, id, name, image: image.id, imageName, created, config, ...recorded(storageOptions) },
+    { version: 1, id, name, image: image.id, imageName, created, config, ...recorded(plan) },
     { name: id, mountID, initID, parent },
     store.durability,
   )
 }
 
 /** Containers without options have records as they always had. */
-function recorded(storageOptions: StorageOptions): { readonly storageOptions?: StorageOptions } {
-  return storageOptions.size === undefined ? {} : { storageOptions: { size: storageOptions.size } }
+function recorded({
+  storageOptions: { size },
+  idMap,
+}: Plan): Pick<ContainerRecord, 'storageOptions' | 'idMap'> {
+  return { ...(size !== undefined && { storageOptions: { size } }), ...(idMap !== undefined && { idMap }) }
+}
+
+/** The map itself: the process may be gone when the container is mounted. @throws ERR_INVALID_ARGUMENT */
+async function readMap(given: CreateOptions['idMap']): Promise<IDMap | undefined> {
+  const idMap = given !== undefined && 'pid' in given ? await mapOfProcess(given.pid) : given
+  if (idMap !== undefined) expectIDMap(idMap)
+  return idMap
+}
+
+async function mapOfProcess(pid: number): Promise<IDMap> {
+  try {
+    const read = async (kind: string) =>
+      parseRanges(await readFile(`/proc/${String(pid)}/${kind}_map`, 'utf8'))
+    return { uid: await read('uid'), gid: await read('gid') }
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'ESRCH')) throw error
+    throw new OverlaidError('ERR_INVALID_ARGUMENT', `there is no process ${String(pid)}`)
+  }
 }
 
 async function removeFolders(store: StoreContext, { mountID, initID }: Plan): Promise<void> {

@@ -42,8 +42,9 @@ export async function* exportContainer(
   options: ExportOptions,
 ): AsyncGenerator<TarPiece, void, undefined> {
   const { path } = await mountStateOf(store, entry)
-  const { fd } = await (path === undefined
-    ? store.driver.open(entry.mount.mountID, { readOnly: true })
+  // Its mount has the ids from outside.
+  const { fd } = await (path === undefined || entry.idMap !== undefined
+    ? store.driver.open(entry.mount.mountID, { readOnly: true, unmapped: true })
     : cloneMount(path))
   yield* packAndClose(fd, options)
 }

@@ -22,7 +22,9 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasXfs', 'hasBtrfs
   }
 
   async function refused(driver: Driver): Promise<{ message: string; hint: string }> {
-    const error: unknown = await driver.createReadWrite('a', undefined, { size: 2 ** 20 }).catch((e: unknown) => e)
+    const error: unknown = await driver
+      .createReadWrite('a', undefined, { size: 2 ** 20 })
+      .catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED_FS' })
     expect(await driver.list()).toEqual([])
     expect(readdirSync(join(driver.home, 'staging'))).toEqual([])

@@ -12,14 +12,7 @@ import { MIB } from './sizes.ts'
  * `ext4-no-dtype` has no file types in its directory entries: what overlay2 must refuse. The `-quota` ones enforce
  * project quotas.
  */
-export type FileSystemKind =
-  | 'ext4'
-  | 'ext4-no-dtype'
-  | 'ext4-quota'
-  | 'xfs'
-  | 'xfs-quota'
-  | 'btrfs'
-  | 'tmpfs'
+export type FileSystemKind = 'ext4' | 'ext4-no-dtype' | 'ext4-quota' | 'xfs' | 'xfs-quota' | 'btrfs' | 'tmpfs'
 
 const MKFS: Record<Exclude<FileSystemKind, 'tmpfs'>, readonly string[]> = {
   ext4: ['mkfs.ext4', '-q', '-F'],

@@ -13,10 +13,9 @@ import { archiveOf, nginxImage } from '../helpers/store.ts'
 const ERRNO = { 'ext4-quota': 'Disk quota exceeded', 'xfs-quota': 'No space left on device' }
 const COMMAND = join(import.meta.dirname, '../../dist/cli/main.cjs')
 
-describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasProjectQuota')).each([
-  'ext4-quota',
-  'xfs-quota',
-] as const)('a container with a size on %s', (kind) => {
+describe
+  .skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasProjectQuota'))
+  .each(['ext4-quota', 'xfs-quota'] as const)('a container with a size on %s', (kind) => {
   let fs: LoopFileSystem
   let root: string
   watchLeaks(() => [fs.dir])

@@ -67,7 +67,7 @@ export async function limitFolder(home: string, dir: string, size: number): Prom
 /** Puts the folder into a project of its own, from `from` on. */
 async function joinFreeProject(place: Place, folder: number, from: number): Promise<number> {
   const { xflags } = await binding.fsgetxattr(folder)
-  for (let next = from; ; ) {
+  for (let next = from; ;) {
     const projectID = await binding.quotactlFindFree(place.fd, place.device, next)
     await binding.fssetxattr(folder, xflags | FS_XFLAG.FS_XFLAG_PROJINHERIT, projectID)
     const { inodes } = await binding.quotactlGet(place.fd, place.device, projectID)

@@ -22,8 +22,7 @@ export async function noProjectQuotas(
   const found = await deviceOf(home)
   const [device, folder] = [found?.device ?? 'DEVICE', found?.mountPoint ?? 'FOLDER']
   const kind = name === 'xfs' ? 'XFS' : 'ext4'
-  const turnOn =
-    name === 'xfs' || areCounted ? [] : [`tune2fs -O quota,project -Q prjquota ${device}`]
+  const turnOn = name === 'xfs' || areCounted ? [] : [`tune2fs -O quota,project -Q prjquota ${device}`]
   const commands = [`umount ${folder}`, ...turnOn, `mount -o prjquota ${device} ${folder}`]
   return new OverlaidError(
     'ERR_UNSUPPORTED_FS',

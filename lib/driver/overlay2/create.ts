@@ -14,14 +14,16 @@
  * of some µs that wait for no data, and a turn of the pool for each would cost more than all of them. Syncs wait for
  * the disk and go to the pool, as do quotas.
  */
-import { renameSync, rmSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { hasCode } from '../../errors.ts'
+import { hasCode, OverlaidError } from '../../errors.ts'
 import { fsyncDir, fsyncPath, mkdirExactly, writeNewNow } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import type { ReadWriteOptions } from '../driver.ts'
 import type { Home } from '../home/home.ts'
 import { expectLimits, limitFolder } from '../home/project-quota.ts'
+import { expectIDMap, type IDMap } from '../id-map.ts'
+import { readIDMap, writeIDMap } from './id-map-file.ts'
 import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, layerExists, makeLink, newLinkName } from './links.ts'
 import { alreadyThere, asTaken, lowerOver, markCommitted } from './publish.ts'
@@ -38,11 +40,14 @@ export async function createLayer(
   home: Home,
   id: string,
   parent: string | undefined,
-  { size }: ReadWriteOptions = {},
+  options: ReadWriteOptions = {},
 ): Promise<void> {
+  const { size, idMap } = options
+  if (idMap !== undefined) expectIDMap(idMap)
   if (layerExists(home.path, id)) throw alreadyThere(id)
   const below = parent === undefined ? undefined : existingFolder(home.path, parent)
   const lower = below === undefined ? undefined : lowerOver(below)
+  if (below !== undefined && readIDMap(below) !== undefined) throw onMapped(id, below)
   if (size !== undefined) await expectLimits(home.path, size)
   if (below !== undefined) {
     failpoint('driver.create.before-parent-committed')
@@ -50,7 +55,7 @@ export async function createLayer(
   }
   for (let attempt = 1; ; attempt++) {
     try {
-      return await attemptToCreate(home, id, lower, size)
+      return await attemptToCreate(home, id, lower, options)
     } catch (error) {
       if (!hasCode(error, 'ENOENT') || attempt === ATTEMPTS) throw error
     }
@@ -62,7 +67,7 @@ async function attemptToCreate(
   home: Home,
   id: string,
   lower: string | undefined,
-  size: number | undefined,
+  { size, idMap }: ReadWriteOptions,
 ): Promise<void> {
   const layer = layerFolder(newUnlockedPath(home.path))
   const link = newLinkName()
@@ -70,8 +75,8 @@ async function attemptToCreate(
     mkdirExactly(layer.dir, MODES.layer)
     // Before there is anything in it: what is made in it from then on belongs to its project.
     if (size !== undefined) await limitFolder(home.path, layer.dir, size)
-    fill(layer, link, lower)
-    if (home.durability === 'full') await syncFolder(layer, lower !== undefined)
+    fill(layer, link, lower, idMap)
+    if (home.durability === 'full') await syncFolder(layer)
     await publish(home, layer, link, id)
   } catch (error) {
     rmSync(layer.dir, { recursive: true, force: true })
@@ -81,19 +86,28 @@ async function attemptToCreate(
   await fsyncDir(home.path, home)
 }
 
-function fill(layer: LayerFolder, link: string, lower: string | undefined): void {
+function fill(layer: LayerFolder, link: string, lower: string | undefined, idMap: IDMap | undefined): void {
   mkdirExactly(layer.diff, MODES.diff)
   if (lower !== undefined) {
     mkdirExactly(layer.work, MODES.work)
     writeNewNow(layer.lower, lower, MODES.lower)
   }
+  if (idMap !== undefined) {
+    writeIDMap(layer, idMap, lower === undefined ? [layer.diff] : [layer.diff, layer.work])
+  }
   failpoint('driver.create.before-link-file')
   writeNewNow(layer.link, link, MODES.link)
 }
 
-async function syncFolder(layer: LayerFolder, hasLower: boolean): Promise<void> {
-  const paths = [layer.link, layer.diff, ...(hasLower ? [layer.lower, layer.work] : [])]
-  await Promise.all(paths.map(fsyncPath))
+/** Its ids are those of outside: a layer is made of it by a diff. */
+function onMapped(id: string, { dir }: LayerFolder): OverlaidError {
+  const message = `layer ${id} cannot be made on one with an id map of its own`
+  return new OverlaidError('ERR_INVALID_ARGUMENT', message, { path: dir })
+}
+
+async function syncFolder(layer: LayerFolder): Promise<void> {
+  const names = readdirSync(layer.dir)
+  await Promise.all(names.map((name) => fsyncPath(join(layer.dir, name))))
   await fsyncPath(layer.dir)
 }
 

@@ -35,6 +35,7 @@ import type {
   LayerPaths,
   LayerQuota,
   MountOptions,
+  OpenOptions,
   ReadWriteOptions,
   StagedLayer,
 } from '../driver.ts'
@@ -152,7 +153,7 @@ export class Overlay2Driver implements Driver {
     await this.#mounts.put(id, options.force === true)
   }
 
-  async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
+  async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {
     return detached(await mountLayer(this.#home, id, options))
   }
 

@@ -11,6 +11,7 @@
  *     │   ├── work/                  0700  overlayfs' workdir; not in a base layer
  *     │   ├── merged/                0700  the mount point; there only while mounted
  *     │   ├── committed              0600  empty; a child was made on this layer: it is mounted read-only from now on
+ *     │   ├── idmap                  0600  ours: the ids that the container sees, see id-map-file.ts
  *     │   └── features               0600  ours: what a mount of this upper must go on having, see features.ts
  *     ├── staging/<random>/layer/          ours: layers that no id names yet, see ../home/home.ts
  *     └── trash/                           ours: what remove() set aside
@@ -46,6 +47,7 @@ export const MODES = {
   lower: 0o644,
   committed: 0o600,
   features: 0o600,
+  idMap: 0o600,
 } as const
 
 /** Files and folders of one layer. */
@@ -58,6 +60,7 @@ export interface LayerFolder {
   readonly merged: string
   readonly committed: string
   readonly features: string
+  readonly idMap: string
 }
 
 export function layerFolder(dir: string): LayerFolder {
@@ -71,6 +74,7 @@ export function layerFolder(dir: string): LayerFolder {
     merged: at('merged'),
     committed: at('committed'),
     features: at('features'),
+    idMap: at('idmap'),
   }
 }
 

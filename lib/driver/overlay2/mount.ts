@@ -6,6 +6,9 @@
  *     mount2           mount(2) with one string of at most 4095 bytes and names relative to the driver's home, on a
  *                      thread of its own in a private mount namespace (native/mount_detached.cc): 128 lowers
  *
+ * Layers whose ids are mapped are clones, which overlayfs takes by descriptor from 6.15 on. Before, they get places in a
+ * private mount namespace and mount(2) their names.
+ *
  * No rung falls back to the next: which one a kernel has is asked beforehand, and what fails then is an error. Where a
  * kernel has the first, the second is taken whenever the names fit: it is the faster one (native/README.md).
  *
@@ -20,14 +23,17 @@ import { AT_FDCWD, binding, type Bytes, type FsParameter, type NewMount } from '
 import { OwnedFd } from '../../native/fd.ts'
 import { MS, O_PATH, ST } from '../../native/flags.ts'
 import { mountGate } from '../../native/gate.ts'
-import { cloneMount, type Detached } from '../../native/mount.ts'
-import { bestRung, type Rung } from '../../native/rung.ts'
+import { cloneMapped, cloneMount, type Detached } from '../../native/mount.ts'
+import { bestRung, type Rung, takesMappedFds } from '../../native/rung.ts'
 import { OVERLAYFS_MAGIC } from '../../native/statfs.ts'
 import type { MountOptions } from '../driver.ts'
+import { TRASH_DIR } from '../home/home.ts'
 import { mountAttributes, mountFlags } from '../mount-attributes.ts'
+import { LINK_DIR } from './layout.ts'
 import {
   escapeValue,
   type LayerNames,
+  type Mapping,
   MAX_LOWERS,
   MAX_LOWERS_MOUNT2,
   MAX_VALUE_BYTES,
@@ -50,6 +56,8 @@ export interface OverlayRequest {
   /** On the same mount as `upper`; needed with an upper and a lower. */
   readonly work?: Bytes
   readonly options?: MountOptions
+  /** Maps the ids of the lowers (5.19), or of the first `count`; the upper has its own. */
+  readonly idMap?: { readonly usernsFd: number; readonly count?: number }
   /** Forces a rung; the default is the best that the kernel has. */
   readonly via?: Rung
 }
@@ -78,13 +86,21 @@ export async function mountOverlay(request: OverlayRequest): Promise<OverlayMoun
   const layers = nameLayers(request)
   const hasUpper = layers.upper !== undefined
   const parameters = overlayOptions(options, hasUpper)
-  const rung = request.via ?? fastest(await bestRung(), request.home, layers)
+  const rung = await rungFor(request, layers)
   refuseDepth(layers.lowers.length, rung)
   // Without an upper an overlay is read-only whether asked or not.
   const plan: Plan = { request, layers, options: { ...options, readOnly: !hasUpper }, parameters }
   if (layers.work !== undefined) await prepareWork(absolute(request.home, layers.work), options)
   if (layers.lowers.length + (hasUpper ? 1 : 0) === 1) return await mountSingle(plan, rung)
   return mountBy(plan, rung)
+}
+
+/** Names alone cannot say that ids are to be mapped. */
+async function rungFor({ via, home }: OverlayRequest, layers: LayerNames): Promise<Rung> {
+  const { mapping } = layers
+  if (mapping === undefined) return via ?? fastest(await bestRung(), home, layers)
+  if (via !== undefined) return via === 'fds' ? via : 'mount2'
+  return (await takesMappedFds(home, [LINK_DIR, TRASH_DIR], mapping.usernsFd)) ? 'fds' : 'mount2'
 }
 
 /**
@@ -102,19 +118,32 @@ function fits(value: Bytes): boolean {
   return Buffer.byteLength(value) <= MAX_VALUE_BYTES
 }
 
-function nameLayers({ lowers, upper, work, options }: OverlayRequest): LayerNames {
+function nameLayers({ lowers, upper, work, options, idMap }: OverlayRequest): LayerNames {
   if (upper === undefined || options?.readOnly === true) {
     const all = upper === undefined ? lowers : [upper, ...lowers]
-    if (all.length > 0) return { lowers: all }
+    if (all.length > 0) return { lowers: all, ...mappingOf(idMap, upper === undefined ? 0 : 1, all.length) }
   } else if (lowers.length === 0) {
     return { lowers, upper }
   } else if (work !== undefined) {
-    return { lowers, upper, work }
+    return { lowers, upper, work, ...mappingOf(idMap, 0, lowers.length) }
   }
   throw new OverlaidError(
     'ERR_INVALID_ARGUMENT',
     'an overlay needs a layer, and above a lower a work directory',
   )
+}
+
+function mappingOf(
+  idMap: OverlayRequest['idMap'],
+  from: number,
+  end: number,
+): { readonly mapping?: Mapping } {
+  const to = Math.min(end, from + (idMap?.count ?? end))
+  return idMap === undefined || to <= from ? {} : { mapping: { usernsFd: idMap.usernsFd, from, to } }
+}
+
+function isMapped(mapping: Mapping | undefined, index: number): mapping is Mapping {
+  return mapping !== undefined && index >= mapping.from && index < mapping.to
 }
 
 function refuseDepth(lowers: number, rung: Rung): void {
@@ -153,10 +182,15 @@ async function mountBy(plan: Plan, rung: Rung): Promise<OverlayMount> {
 
 /** `lowerdir+` comes before upperdir: the kernel's own order of preference has no say, only ours for reading. */
 function byDescriptor({ layers, parameters }: Plan): FsParameter[] {
+  const { mapping } = layers
   const directory = (key: string, path: Bytes): FsParameter => ({ key, path })
+  const lower = (path: Bytes, index: number): FsParameter => {
+    const key = 'lowerdir+'
+    return isMapped(mapping, index) ? { key, path, usernsFd: mapping.usernsFd } : { key, path }
+  }
   return [
     ...parameters.map(toParameter),
-    ...layers.lowers.map((lower) => directory('lowerdir+', lower)),
+    ...layers.lowers.map(lower),
     ...(layers.upper === undefined ? [] : [directory('upperdir', layers.upper)]),
     ...(layers.work === undefined ? [] : [directory('workdir', layers.work)]),
   ]
@@ -204,12 +238,27 @@ function absolute(home: string, path: Bytes): Bytes {
 
 async function mountByString(plan: Plan): Promise<OverlayMount> {
   const { request, layers, options, parameters } = plan
-  const data = optionString(layers, parameters)
+  const { home } = request
+  const { names, mapped } = withPlaces(layers)
+  const data = optionString(names, parameters)
   const flags = mountFlags(options)
-  const call = () => binding.mountDetached(request.home, 'overlay', request.home, 'overlay', flags, data)
+  const call = () => binding.mountDetached(home, 'overlay', home, 'overlay', flags, data, mapped)
   const mount = await mountGate.run('begin', call, options.signal)
   return verified(mount, 'mount2', plan, mount.mountinfo)
 }
+
+/** Mapped lowers are found below the trash, which no layer is in, by their number. */
+function withPlaces(layers: LayerNames): { names: LayerNames; mapped?: MappedFolders } {
+  const { mapping, lowers } = layers
+  if (mapping === undefined) return { names: layers }
+  const { usernsFd, from, to } = mapping
+  const place = (lower: Bytes, index: number): Bytes =>
+    isMapped(mapping, index) ? `${TRASH_DIR}/${String(index - from)}` : lower
+  const folders = lowers.slice(from, to).map((path) => ({ path, usernsFd }))
+  return { names: { ...layers, lowers: lowers.map(place) }, mapped: { place: TRASH_DIR, layers: folders } }
+}
+
+type MappedFolders = NonNullable<Parameters<typeof binding.mountDetached>[6]>
 
 /** A single layer, which overlayfs does not take: the folder itself is the merged view, writable if it is the upper. */
 async function mountSingle(plan: Plan, rung: Rung): Promise<OverlayMount> {
@@ -219,6 +268,10 @@ async function mountSingle(plan: Plan, rung: Rung): Promise<OverlayMount> {
     throw new OverlaidError('ERR_INVALID_ARGUMENT', words)
   }
   const folder = absolute(request.home, layers.upper ?? layers.lowers[0] ?? '')
+  if (layers.mapping !== undefined) {
+    const { usernsFd } = layers.mapping
+    return { ...(await cloneMapped(folder, usernsFd, mountAttributes(options))), rung: 'clone' }
+  }
   if (rung !== 'mount2') return { ...(await cloneMount(folder, mountAttributes(options))), rung: 'clone' }
   // mount_setattr is of 5.12; a kernel without the better rungs may be older.
   const flags = MS.MS_BIND | mountFlags(options)

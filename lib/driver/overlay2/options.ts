@@ -98,6 +98,14 @@ export interface LayerNames {
   readonly lowers: readonly Bytes[]
   readonly upper?: Bytes
   readonly work?: Bytes
+  readonly mapping?: Mapping
+}
+
+/** The ids of the lowers from `from` up to `to` are mapped. */
+export interface Mapping {
+  readonly usernsFd: number
+  readonly from: number
+  readonly to: number
 }
 
 /**

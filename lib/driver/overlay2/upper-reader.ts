@@ -1,13 +1,32 @@
 /** Opens a layer's upper directory for reading, with what it takes to understand its marks. */
 import { constants, openSync } from 'node:fs'
+import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
+import { MOUNT_ATTR } from '../../native/flags.ts'
+import { cloneMapped } from '../../native/mount.ts'
 import { walk, type WalkEntry } from '../../fs/walk.ts'
 import type { DetachedMount } from '../driver.ts'
 import { type DiffEntry, type DiffOptions, diffEntries, inodeOf } from '../upper/diff.ts'
+import { type IDMap, inverse, openUserNamespace } from '../id-map.ts'
 import { readFeatures } from './features.ts'
+import { readIDMap } from './id-map-file.ts'
 import type { LayerFolder } from './layout.ts'
 import { isDirectory } from '../upper/upper.ts'
 import { openView } from './view.ts'
+
+const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
+
+/** With the ids as in the image's layers: the kernel maps owners, and those in attributes and ACLs as well. */
+async function openUnmapped(path: string, idMap: IDMap): Promise<number> {
+  using userns = await openUserNamespace(inverse(idMap))
+  const tree = await cloneMapped(path, userns.fd, MOUNT_ATTR.MOUNT_ATTR_RDONLY)
+  // What is opened in the clone keeps it, when its own descriptor is closed.
+  try {
+    return await binding.openat(tree.fd.fd, '.', DIRECTORY, 0)
+  } finally {
+    await tree.fd.closeAsync()
+  }
+}
 
 export class UpperReader implements AsyncDisposable {
   readonly diff: OwnedFd
@@ -26,8 +45,10 @@ export class UpperReader implements AsyncDisposable {
     const prefix = userxattr ? 'user.overlay.' : 'trusted.overlay.'
     const view = redirectDir ? await openView(home, id) : undefined
     try {
-      const diff = openSync(folder.diff, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
-      const options = { prefix, ...(view === undefined ? {} : { view: view.fd.fd }) } as const
+      const idMap = readIDMap(folder)
+      const mapped = idMap !== undefined
+      const diff = mapped ? await openUnmapped(folder.diff, idMap) : openSync(folder.diff, DIRECTORY)
+      const options = { prefix, mapped, ...(view === undefined ? {} : { view: view.fd.fd }) } as const
       return new UpperReader(new OwnedFd(diff), options, view)
     } catch (error) {
       await view?.[Symbol.asyncDispose]()

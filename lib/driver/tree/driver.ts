@@ -24,6 +24,7 @@ import type {
   LayerQuota,
   LayerWeight,
   MountOptions,
+  OpenOptions,
   ReadWriteOptions,
   StagedLayer,
 } from '../driver.ts'
@@ -121,8 +122,9 @@ export class TreeDriver implements Driver {
   async createReadWrite(
     id: string,
     parent: string | undefined,
-    { size }: ReadWriteOptions = {},
+    { size, idMap }: ReadWriteOptions = {},
   ): Promise<void> {
+    if (idMap !== undefined) throw noIDMaps(this.name)
     if (size !== undefined && this.#backend.limitTree === undefined) throw noSizes(this.name)
     await this.#create(id, parent, size)
   }
@@ -157,7 +159,7 @@ export class TreeDriver implements Driver {
     await this.#mounts.put(id, options.force === true)
   }
 
-  async open(id: string, options: MountOptions = {}): Promise<DetachedMount> {
+  async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {
     return detached(await this.#openMount(id, options))
   }
 
@@ -330,5 +332,11 @@ function refuseOverlayOptions(name: string, options: MountOptions): void {
 function noSizes(name: string): OverlaidError {
   return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot limit the size of a container`, {
     hint: 'leave the size out, or use overlay2 on ext4 or XFS with project quotas, or btrfs',
+  })
+}
+
+function noIDMaps(name: string): OverlaidError {
+  return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot map the ids of a container`, {
+    hint: 'leave the id map out, or use overlay2',
   })
 }

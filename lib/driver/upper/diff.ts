@@ -27,6 +27,8 @@ export interface DiffOptions {
   readonly prefix: MarkPrefix
   /** The merged view of the layer, for what the upper holds by reference only: renamed folders, bare metadata. */
   readonly view?: number
+  /** The ids are mapped: whiteouts, which are the mounter's and not the container's, have no id there. */
+  readonly mapped?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -134,10 +136,10 @@ export async function* diffPieces(
   for await (const found of diffEntries(diffFd, options, SMALL_BODY)) {
     for (const one of found) {
       if (isBareMetadata(one, options)) {
-        yield* packFromView(packer, one, options.view)
+        yield* packFromView(packer, one, options)
         continue
       }
-      const body = pack(packer, one)
+      const body = pack(packer, one, options)
       if (body !== undefined) yield* packer.passOn(body)
       else if (packer.isFull) yield* packer.takeFull()
     }
@@ -146,10 +148,15 @@ export async function* diffPieces(
   yield* packer.takeAll()
 }
 
-function pack(packer: TreePacker, one: DiffEntry, content?: number): FileBody | undefined {
+function pack(
+  packer: TreePacker,
+  one: DiffEntry,
+  { mapped = false }: Pick<DiffOptions, 'mapped'>,
+  content?: number,
+): FileBody | undefined {
   const { entry, path, kind } = one
   if (kind === 'whiteout') {
-    packer.add(whiteoutMember(entry))
+    packer.add({ ...whiteoutMember(entry), ...(mapped && { uid: 0, gid: 0 }) })
     return undefined
   }
   if (!isPackable(entry)) return undefined
@@ -173,12 +180,12 @@ function isBareMetadata(
 async function* packFromView(
   packer: TreePacker,
   one: DiffEntry,
-  view: number,
+  options: DiffOptions & WithView,
 ): AsyncGenerator<TarPiece, void, undefined> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const fd = await binding.openInRoot(view, one.path, flags, 0)
+  const fd = await binding.openInRoot(options.view, one.path, flags, 0)
   try {
-    const body = pack(packer, one, fd)
+    const body = pack(packer, one, options, fd)
     if (body !== undefined) yield* packer.passOn(body)
   } finally {
     closeSync(fd)

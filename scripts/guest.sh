@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Runs a command in this checkout under Debian's kernel, in a virtual machine, for what the running kernel was not built
+# with (the project quotas of ext4 and XFS). Without /dev/kvm's help: qemu emulates, which takes some times as long.
+#
+#     scripts/guest.sh npx vitest run --project quota
+#
+# As root or not. Needs qemu-system-x86, busybox-static, e2fsprogs and strace; the kernel is Debian's package, unpacked into
+# the cache and not installed. The guest has this checkout, Node and the programs that tests call, and no network; what
+# the command writes is gone with it, but for its output and its exit status.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/overlaid/guest
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+modules=(virtio_pci virtio_blk loop overlay quota_v2 xfs btrfs)
+programs=(sh bash node strace mount umount losetup findmnt dd sync chattr lsattr tune2fs mkfs.ext4 mkfs.xfs mkfs.btrfs
+  setfattr find tar ls cat env mknod chown setpriv test true unshare chroot truncate rm mkdir mv cp)
+
+# The newest of Debian's kernels for machines like this one.
+fetch_kernel() {
+  local package
+  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-\)/\1/p' | head -1)
+  [ -n "$package" ] || { echo "guest: apt knows no linux-image-cloud-amd64" >&2; exit 1; }
+  version=${package#linux-image-}
+  [ -e "$cache/$version/boot/vmlinuz-$version" ] && return
+  mkdir -p "$cache"
+  (cd "$work" && apt-get -qq download "$package" 2>/dev/null && dpkg -x "$package"_*.deb kernel)
+  depmod -b "$work/kernel" "$version"
+  rm -rf "${cache:?}/$version"
+  mv "$work/kernel" "$cache/$version"
+}
+
+# Modules in the order in which they need each other, and an init that leads to the checkout.
+make_initramfs() {
+  local root=$work/initramfs module number=0
+  mkdir -p "$root"/{bin,modules,dev,proc,sys,root}
+  cp "$(command -v busybox)" "$root/bin/busybox"
+  for module in "${modules[@]}"; do
+    modprobe -d "$cache/$version" -S "$version" --show-depends "$module" | awk '$1 == "insmod" { print $2 }'
+  done | awk '!seen[$0]++' | while read -r path; do
+    cp "$path" "$root/modules/$(printf %02d $number)-$(basename "$path")"
+    number=$((number + 1))
+  done
+  cat >"$root/init" <<'INIT'
+#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+for module in /modules/*; do insmod "$module"; done
+mount -t devtmpfs dev /dev
+mount -t ext4 /dev/vda /root
+mount -o move /dev /root/dev
+exec switch_root /root /init
+INIT
+  chmod +x "$root/init"
+  (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initramfs.img"
+}
+
+# Programs and addons with the libraries that they load, at the same places as here.
+copy_programs() {
+  local path
+  {
+    for path in "${programs[@]}"; do command -v "$path"; done | grep ^/
+    find "$PWD/node_modules" "$PWD/build/Release" -name '*.node'
+  } | while read -r path; do
+    case $path in "$PWD"/*) ;; *) echo "$path" && readlink -f "$path" ;; esac
+    ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | grep -v :
+  done | sort -u | tar -C / --dereference -cf - -T - --transform 's,^/,,' 2>/dev/null | tar -C "$1" -xf -
+}
+
+make_disk() {
+  local root=$work/root
+  mkdir -p "$root"/{dev,proc,sys,tmp,run,etc,checkout,usr/bin,usr/lib,usr/lib64,usr/sbin}
+  for dir in bin lib lib64 sbin; do ln -s "usr/$dir" "$root/$dir"; done
+  copy_programs "$root"
+  cp /etc/passwd /etc/group /etc/mke2fs.conf "$root/etc/"
+  tar -cf - --exclude=.git --exclude=build/Release/obj.target . | tar -C "$root/checkout" -xf -
+  printf '%q ' "$@" >"$root/command"
+  cat >"$root/init" <<'INIT'
+#!/bin/bash
+export PATH=/usr/sbin:/usr/bin HOME=/tmp TMPDIR=/tmp NO_COLOR=1 CI=${CI:-}
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmpfs /run
+mount -t tmpfs -o size=70% tmpfs /tmp
+mkdir /dev/shm && mount -t tmpfs tmpfs /dev/shm
+cd /checkout
+bash /command >/dev/ttyS1 2>&1 </dev/null
+echo "@@status $?" >/dev/ttyS1
+echo o >/proc/sysrq-trigger
+while :; do :; done
+INIT
+  chmod +x "$root/init"
+  mke2fs -q -t ext4 -O ^has_journal -d "$root" "$work/disk" "$(($(du -sm "$root" | cut -f1) * 5 / 4 + 64))M" >/dev/null
+}
+
+boot() {
+  timeout "${GUEST_TIMEOUT:-1200}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536 \
+    -nodefaults -nographic -no-reboot -kernel "$cache/$version/boot/vmlinuz-$version" \
+    -initrd "$work/initramfs.img" -append "console=ttyS0 panic=-1 ${CI:+CI=$CI}" \
+    -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe" \
+    -serial "file:$work/console" -serial stdio </dev/null | tee "$work/output" | grep --line-buffered -v '^@@status'
+}
+
+fetch_kernel
+make_initramfs
+make_disk "$@"
+boot || true
+status=$(sed -n 's/^@@status \([0-9]*\).*/\1/p' "$work/output" | tail -1)
+[ -n "$status" ] || { echo "guest: it ended without a status; its console says:" >&2; grep -v "  ? " "$work/console" | tail -n 40 >&2; exit 125; }
+exit "$status"
