@@ -2,7 +2,6 @@
 import { resolve } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
 import { EXIT } from '../errors.ts'
-import type { StoreOptions } from '../store/store.ts'
 import { createOutput, type OutputFlags } from './output.ts'
 import { report, usageError } from './report.ts'
 import type { Context, Host, Verb, VerbOption } from './verb.ts'
@@ -13,6 +12,7 @@ import { packageVersion } from './version.ts'
 interface GlobalOptions {
   readonly root?: string
   readonly driver?: string
+  readonly driverOrder?: string
   readonly durability?: string
   readonly json?: boolean
   readonly quiet?: boolean
@@ -96,7 +96,14 @@ function createProgram(host: Host, flags: OutputFlags, outcome: Outcome): Comman
 function addGlobalOptions(program: Command, host: Host): void {
   program
     .option('--root <dir>', `the data root (default: $OVERLAID_ROOT, else ${DEFAULT_ROOT})`)
-    .option('--driver <name>', 'storage driver (default: $OVERLAID_DRIVER, else chosen by probing)')
+    .option(
+      '--driver <name>',
+      "storage driver (default: $OVERLAID_DRIVER, else the root's own, else the best that works)",
+    )
+    .option(
+      '--driver-order <release>',
+      "try drivers in that Docker release's order, e.g. 20.10 (default: $OVERLAID_DRIVER_ORDER, else today's)",
+    )
     .addOption(
       new Option(
         '--durability <mode>',
@@ -160,7 +167,8 @@ function helpTail({ notes, examples }: Verb): string {
 
 function createContext(host: Host, globals: GlobalOptions, flags: OutputFlags): Context {
   const out = createOutput(host, flags)
-  const options = storeOptions(globals, host)
+  const selection = driverSelection(globals, host)
+  const durability = durabilityOf(globals, host)
   // resolve('') is the working directory: not what an unset variable in a script means.
   if (globals.root === '') throw usageError('--root is empty')
   const root = resolve(globals.root ?? envOf(host, 'OVERLAID_ROOT') ?? DEFAULT_ROOT)
@@ -168,9 +176,12 @@ function createContext(host: Host, globals: GlobalOptions, flags: OutputFlags): 
     host,
     out,
     signal: host.signal,
+    root,
+    selection,
     openStore: (access) =>
       host.openStore(root, {
-        ...options,
+        ...selection,
+        durability,
         readOnly: access === 'read',
         onWarning: out.warn,
         signal: host.signal,
@@ -178,13 +189,19 @@ function createContext(host: Host, globals: GlobalOptions, flags: OutputFlags): 
   }
 }
 
-function storeOptions(globals: GlobalOptions, host: Host): Pick<StoreOptions, 'driver' | 'durability'> {
+function driverSelection(globals: GlobalOptions, host: Host): Context['selection'] {
   const driver = globals.driver ?? envOf(host, 'OVERLAID_DRIVER')
-  const durability = globals.durability ?? envOf(host, 'OVERLAID_DURABILITY') ?? 'full'
-  if (durability !== 'full' && durability !== 'none') {
-    throw usageError(`OVERLAID_DURABILITY is '${durability}'`, 'it is full or none')
+  const driverOrder = globals.driverOrder ?? envOf(host, 'OVERLAID_DRIVER_ORDER')
+  return {
+    ...(driver === undefined ? {} : { driver }),
+    ...(driverOrder === undefined ? {} : { driverOrder }),
   }
-  return { durability, ...(driver === undefined ? {} : { driver }) }
+}
+
+function durabilityOf(globals: GlobalOptions, host: Host): 'full' | 'none' {
+  const durability = globals.durability ?? envOf(host, 'OVERLAID_DURABILITY') ?? 'full'
+  if (durability === 'full' || durability === 'none') return durability
+  throw usageError(`OVERLAID_DURABILITY is '${durability}'`, 'it is full or none')
 }
 
 /** A variable that is set to nothing counts as not set, as in the shell's `${NAME:-default}`. */

@@ -24,6 +24,10 @@ export interface Context {
   readonly host: Host
   readonly out: Output
   readonly signal: AbortSignal
+  /** The data root that the global options name. */
+  readonly root: string
+  /** What the global options say of the driver. */
+  readonly selection: Pick<StoreOptions, 'driver' | 'driverOrder'>
   /** Opens the store the global options name. Readers say so: they then need no more than leave to read. */
   readonly openStore: (access: 'read' | 'write') => Promise<Store>
 }

@@ -44,6 +44,7 @@ export const VERBS: readonly VerbEntry[] = [
     'show the driver, the file system and what the kernel can do',
     () => import('./info.ts'),
   ),
+  entry('Store:', 'probe', 'show which drivers work on a folder', () => import('./probe.ts')),
   entry('Store:', 'df', 'show where the bytes are', () => import('./df.ts')),
   entry('Store:', 'gc', 'remove what crashes left and what nothing needs', () => import('./gc.ts')),
   entry('Store:', 'check', 'verify the store, and repair it', () => import('./check.ts')),

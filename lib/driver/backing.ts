@@ -56,7 +56,17 @@ export async function describeBacking(dir: string): Promise<Backing> {
 /** `dir` itself when it exists, else the nearest folder above it that does. */
 export function nearestExisting(dir: string): string {
   for (let path = resolve(dir); ; path = dirname(path)) {
-    if (statSync(path, { throwIfNoEntry: false }) !== undefined || path === '/') return path
+    if (path === '/' || exists(path)) return path
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch (error) {
+    // Below what is no folder: for Node that is another error than ENOENT.
+    if (hasCode(error, 'ENOTDIR')) return false
+    throw error
   }
 }
 

@@ -1,4 +1,9 @@
-/** The drivers that there are, by Docker's names. A root needs one: the others' code is not loaded. */
+/**
+ * The drivers that there are, by Docker's names. A root needs one: the others' code is not loaded.
+ *
+ * All that is asked of a driver to be chosen is its verify(): which error it throws says whether the next is tried
+ * (answer.ts), its message and hint are what `overlaid probe` prints. Docker's order is in order.ts.
+ */
 import { join } from 'node:path'
 import type { Durability } from '../fs/atomic.ts'
 import type { Driver } from './driver.ts'
@@ -25,7 +30,11 @@ export function isDriverName(name: string): name is DriverName {
   return Object.hasOwn(OPENERS, name)
 }
 
-/** Opens the driver of the data root `root`. Reads and writes nothing yet. */
-export async function openDriver(name: DriverName, root: string, options: DriverOptions): Promise<Driver> {
+/**
+ * Opens a driver of the data root `root` by its name. Reads and writes nothing yet.
+ * @throws ERR_DRIVER_MISMATCH for one of Docker's that this version does not have, ERR_INVALID_ARGUMENT for no driver
+ */
+export async function openDriver(name: string, root: string, options: DriverOptions): Promise<Driver> {
+  if (!isDriverName(name)) throw (await import('./unavailable.ts')).unavailable(name, root)
   return OPENERS[name](join(root, name), options)
 }

@@ -1,46 +1,44 @@
 /** What `overlaid info` prints, minus the version. */
 import { readFile } from 'node:fs/promises'
 import { describeBacking, nearestExisting } from '../driver/backing.ts'
-import type { Driver } from '../driver/driver.ts'
-import { DRIVER_NAMES } from '../driver/drivers.ts'
-import type { DriverRefusal } from '../driver/select.ts'
+import type { DriverAnswer } from '../driver/answer.ts'
+import { driverOrder } from '../driver/order.ts'
 import { hasCode } from '../errors.ts'
 import { writeFileAtomic } from '../fs/atomic.ts'
 import { bootID } from '../native/boot-id.ts'
 import { type Capabilities, probeCapabilities } from '../native/probe.ts'
 import { listContainers } from './container-entry.ts'
+import { askDrivers, firstThatWorks } from './ask-drivers.ts'
 import type { StoreContext } from './context.ts'
 import { listImageIDs } from './image-db.ts'
 import { listChainIDs } from './layer-db.ts'
+import type { OpenRoot } from './open-root.ts'
 import { MODES } from './paths.ts'
 
 export interface StoreInfo {
   readonly root: string
+  /** Where nothing decides yet: the one that the first change would choose. */
   readonly driver: string
   readonly backingFs: { readonly name: string; readonly magic: string; readonly dType: boolean }
   /** What the kernel can, each found by trying, in a folder of the root that is removed again. */
   readonly capabilities: Readonly<Record<string, boolean>>
-  readonly drivers: readonly { readonly name: string; readonly usable: boolean; readonly reason?: string }[]
+  /** Each driver of Docker's, in the order in which they are tried, with the reason why it is not usable here. */
+  readonly drivers: readonly DriverAnswer[]
   readonly images: number
   readonly layers: number
   readonly containers: number
 }
 
-export async function storeInfo(store: StoreContext, refused: readonly DriverRefusal[]): Promise<StoreInfo> {
+export async function storeInfo(store: OpenRoot, orderOf: string | undefined): Promise<StoreInfo> {
   const { root, driver, paths } = store
   const { name, magic, dType } = await describeBacking(root)
-  const reasons = new Map(refused.map((refusal) => [refusal.driver, refusal.reason]))
-  const own = await whyUnusable(driver)
-  if (own !== undefined) reasons.set(driver.name, own)
+  const drivers = await askDrivers(root, driverOrder(orderOf))
   return {
     root,
-    driver: driver.name,
+    driver: (store.isUndecided ? firstThatWorks(drivers) : undefined) ?? driver.name,
     backingFs: { name, magic, dType: dType ?? true },
     capabilities: { ...(await capabilities(store)) },
-    drivers: DRIVER_NAMES.map((name) => {
-      const reason = reasons.get(name)
-      return { name, usable: reason === undefined, ...(reason !== undefined && { reason }) }
-    }),
+    drivers,
     images: (await listImageIDs(paths)).length,
     layers: (await listChainIDs(paths)).length,
     containers: (await listContainers(store)).length,
@@ -83,16 +81,5 @@ async function readProbed(path: string): Promise<Probed | undefined> {
     // EACCES: a reader who may not look into our folder. SyntaxError: cut off by a power cut, it is never synced.
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'EACCES') || error instanceof SyntaxError) return undefined
     throw error
-  }
-}
-
-/** Why the root's own driver cannot write here: it was selected by what is in the root, not by trying. */
-async function whyUnusable(driver: Driver): Promise<string | undefined> {
-  try {
-    await driver.verify()
-    return undefined
-  } catch (error) {
-    if (!hasCode(error, 'ERR_UNSUPPORTED_FS', 'ERR_UNSUPPORTED_KERNEL', 'ERR_NO_PRIVILEGE')) throw error
-    return (error as Error).message
   }
 }

@@ -7,6 +7,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
+import type { DriverSelection } from '../driver/select.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { type Durability, mkdirDurable, writeFileAtomic } from '../fs/atomic.ts'
 import type { LockOptions, StoreContext } from './context.ts'
@@ -22,7 +23,7 @@ const VERSION = 1
 
 export interface RootOptions {
   readonly root: string
-  readonly driver: Driver
+  readonly selection: DriverSelection
   readonly durability: Durability
   readonly readOnly: boolean
   readonly onWarning: (message: string) => void
@@ -30,22 +31,35 @@ export interface RootOptions {
 
 export class OpenRoot implements StoreContext {
   readonly root: string
-  readonly paths: StorePaths
-  readonly driver: Driver
   readonly durability: Durability
   readonly readOnly: boolean
   readonly mounts: Map<string, Mount> = new Map()
   readonly #onWarning: (message: string) => void
+  #selection: DriverSelection
+  #paths: StorePaths
   #prepared: Promise<void> | undefined
   #closed = false
 
-  constructor({ root, driver, durability, readOnly, onWarning }: RootOptions) {
+  constructor({ root, selection, durability, readOnly, onWarning }: RootOptions) {
     this.root = root
-    this.paths = storePaths(root, driver.name)
-    this.driver = driver
+    this.#selection = selection
+    this.#paths = storePaths(root, selection.driver.name)
     this.durability = durability
     this.readOnly = readOnly
     this.#onWarning = onWarning
+  }
+
+  get driver(): Driver {
+    return this.#selection.driver
+  }
+
+  get paths(): StorePaths {
+    return this.#paths
+  }
+
+  /** Whether the driver stands in for the one that the first change will choose. */
+  get isUndecided(): boolean {
+    return this.#selection.choose !== undefined
   }
 
   warn(message: string): void {
@@ -72,8 +86,9 @@ export class OpenRoot implements StoreContext {
   async #prepare(): Promise<void> {
     requireWriting()
     await this.refuseBesideDockerd()
+    const justVerified = await this.#decide()
     const verified = await isVerified(this)
-    await this.driver.prepare({ verified })
+    await this.driver.prepare({ verified: verified || justVerified })
     for (const [path, mode] of storeFolders(this.paths)) {
       if (!existsSync(path)) await mkdirDurable(path, { mode, durability: this.durability })
     }
@@ -82,6 +97,15 @@ export class OpenRoot implements StoreContext {
     if (version !== undefined) return
     const options = { mode: MODES.privateFile, durability: this.durability }
     await writeFileAtomic(this.paths.version, `${String(VERSION)}\n`, options)
+  }
+
+  /** Chooses the driver where nothing else did. Returns whether it was tried for that. */
+  async #decide(): Promise<boolean> {
+    if (this.#selection.choose === undefined) return false
+    const { driver, verified } = await this.#selection.choose()
+    this.#selection = { driver }
+    this.#paths = storePaths(this.root, driver.name)
+    return verified
   }
 
   async refuseBesideDockerd(): Promise<void> {

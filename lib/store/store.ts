@@ -13,7 +13,7 @@
  */
 import { resolve } from 'node:path'
 import type { Driver } from '../driver/driver.ts'
-import { type DriverRefusal, selectDriver } from '../driver/select.ts'
+import { selectDriver } from '../driver/select.ts'
 import type { Durability } from '../fs/atomic.ts'
 import type { CheckOptions, CheckReport } from './check.ts'
 import { Containers } from './container-store.ts'
@@ -28,6 +28,11 @@ import { checkVersion, expectAccess, expectFolder, OpenRoot } from './open-root.
 export interface StoreOptions {
   /** Docker's name of a storage driver; default: the one whose state is in the root, else the best that works. */
   readonly driver?: string
+  /**
+   * A Docker release (`20.10`) in whose order drivers are tried where neither a name nor the root's state decides;
+   * default: today's, `overlay2, fuse-overlayfs, btrfs, zfs, vfs`.
+   */
+  readonly driverOrder?: string
   /** `full` (default): nothing is reported done before it would survive a power cut. `none`: no syncs at all. */
   readonly durability?: Durability
   /** Writes nothing, makes no folder, takes no lock; works for whoever may read the root. */
@@ -40,31 +45,38 @@ export interface StoreOptions {
 export class Store implements AsyncDisposable {
   /** Absolute path of the data root. */
   readonly root: string
-  readonly driver: Driver
   readonly durability: Durability
   readonly readOnly: boolean
   readonly images: Images
   readonly layers: Layers
   readonly containers: Containers
   readonly #open: OpenRoot
-  readonly #refused: readonly DriverRefusal[]
+  readonly #order: string | undefined
 
-  private constructor(open: OpenRoot, refused: readonly DriverRefusal[]) {
+  private constructor(open: OpenRoot, order: string | undefined) {
     this.root = open.root
-    this.driver = open.driver
     this.durability = open.durability
     this.readOnly = open.readOnly
     this.images = new Images(open)
     this.layers = new Layers(open)
     this.containers = new Containers(open)
     this.#open = open
-    this.#refused = refused
+    this.#order = order
+  }
+
+  /**
+   * The storage driver. In a root that holds nothing yet, opened without a name, it is chosen by the first change; until
+   * then the first of the order stands in.
+   */
+  get driver(): Driver {
+    return this.#open.driver
   }
 
   /**
    * Opens the data root. Nothing is written before the first change asks for it: a missing root is made then.
+   * Which driver can serve a root that holds nothing yet is tried then, too.
    * @throws ERR_STORE_VERSION, ERR_DRIVER_MISMATCH, ERR_NO_PRIVILEGE (a root that may not be looked into),
-   *   ERR_INVALID_ARGUMENT (a read-only root that is not there)
+   *   ERR_INVALID_ARGUMENT (a read-only root that is not there, an unknown driver or order)
    */
   static async open(root: string, options: StoreOptions = {}): Promise<Store> {
     const { durability = 'full', readOnly = false, onWarning = warn, signal } = options
@@ -73,20 +85,20 @@ export class Store implements AsyncDisposable {
     if (readOnly) expectFolder(path)
     expectAccess(path)
     checkVersion(path)
-    const named = options.driver === undefined ? {} : { name: options.driver }
-    const { driver, refused } = await selectDriver(path, { ...named, durability, onWarning })
-    const open = new OpenRoot({ root: path, driver, durability, readOnly, onWarning })
+    const { driver: name, driverOrder } = options
+    const selection = await selectDriver(path, { name, orderOf: driverOrder, durability, onWarning })
+    const open = new OpenRoot({ root: path, selection, durability, readOnly, onWarning })
     if (await isDockerdRunning(path)) {
       onWarning(`a dockerd runs on ${path}: what is read may change meanwhile, and nothing can be written`)
     }
-    return new Store(open, refused)
+    return new Store(open, driverOrder)
   }
 
   /** What the root is on, what this machine can do, and how much is there. */
   async info(): Promise<StoreInfo> {
     this.#open.expectOpen()
     const { storeInfo } = await import('./info.ts')
-    return storeInfo(this.#open, this.#refused)
+    return storeInfo(this.#open, this.#order)
   }
 
   /** Where the disk's bytes are; walks all layers. */

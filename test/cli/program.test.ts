@@ -37,7 +37,7 @@ describe('help', () => {
   it('keeps to the verbs of the contract', () => {
     const verbs =
       'info load save import export images layers inspect history tag rmi create ps mount unmount diff'
-    const expected = `${verbs} commit rm df gc check`.split(' ')
+    const expected = `${verbs} commit rm df gc check probe`.split(' ')
     expect(VERBS.map(({ name }) => name).sort()).toEqual(expected.sort())
   })
 
@@ -107,18 +107,28 @@ describe('global options', () => {
   })
 
   it('have defaults in the environment, which they override', async () => {
-    const env = { OVERLAID_ROOT: '/e', OVERLAID_DRIVER: 'btrfs', OVERLAID_DURABILITY: 'none' }
+    const env = {
+      OVERLAID_ROOT: '/e',
+      OVERLAID_DRIVER: 'btrfs',
+      OVERLAID_DRIVER_ORDER: '19.03',
+      OVERLAID_DURABILITY: 'none',
+    }
     const fromEnv = await run(['images'], { store: noImages, env })
-    expect(fromEnv.opened).toMatchObject([{ root: '/e', options: { driver: 'btrfs', durability: 'none' } }])
-    const given = await run(['images', '--root', '/r', '--durability', 'full'], { store: noImages, env })
-    expect(given.opened).toMatchObject([{ root: '/r', options: { driver: 'btrfs', durability: 'full' } }])
+    const theirs = { driver: 'btrfs', driverOrder: '19.03' }
+    expect(fromEnv.opened).toMatchObject([{ root: '/e', options: { ...theirs, durability: 'none' } }])
+    const argv = ['images', '--root', '/r', '--driver-order', '20.10', '--durability', 'full']
+    const given = await run(argv, { store: noImages, env })
+    const mine = { driver: 'btrfs', driverOrder: '20.10', durability: 'full' }
+    expect(given.opened).toMatchObject([{ root: '/r', options: mine }])
   })
 
   it('default to /var/lib/overlaid, full durability and no named driver; empty variables are none', async () => {
-    const env = { OVERLAID_ROOT: '', OVERLAID_DRIVER: '', OVERLAID_DURABILITY: '' }
+    const names = ['ROOT', 'DRIVER', 'DRIVER_ORDER', 'DURABILITY']
+    const env = Object.fromEntries(names.map((name) => [`OVERLAID_${name}`, '']))
     const [opening] = (await run(['images'], { store: noImages, env })).opened
     expect(opening).toMatchObject({ root: '/var/lib/overlaid', options: { durability: 'full' } })
     expect(opening?.options).not.toHaveProperty('driver')
+    expect(opening?.options).not.toHaveProperty('driverOrder')
   })
 
   it('makes a relative root absolute', async () => {

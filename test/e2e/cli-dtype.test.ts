@@ -1,6 +1,6 @@
 /** A data root that came, files and all, to a file system whose directories keep no file types. */
 import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { missing } from '../helpers/gates.ts'
@@ -59,10 +59,53 @@ describe.skipIf(missing('canMount', 'canLoop', 'hasBinding'))('a root without d_
     expect([status, everything(bad.dir)]).toEqual([5, before])
   })
 
-  it('is not made', async () => {
+  it('is not made by overlay2', async () => {
     const other = join(bad.dir, 'other')
-    expect(await overlaid(other, ['load', '-i', archive])).toMatchObject({ status: 5, stdout: '' })
+    const result = await overlaid(other, ['--driver', 'overlay2', 'load', '-i', archive])
+    expect(result).toMatchObject({ status: 5, stdout: '' })
+    expect(result.stderr).toContain('d_type')
     expect(everything(bad.dir)).toBe(before)
+  })
+
+  it('is made by the best driver that works there, with a warning that has the cost and the cure', async () => {
+    using disk = loopFileSystem('ext4-no-dtype')
+    const other = join(disk.dir, 'root')
+    expect(await overlaid(other, ['ps'])).toMatchObject({ status: 2 })
+    const loaded = await overlaid(other, ['load', '-i', archive])
+    expect(loaded).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('Loaded image: web:1') as string,
+    })
+    const { driver, drivers } = await json<{ driver: string; drivers: { name: string; cost?: string }[] }>(
+      other,
+      'info',
+    )
+    const { cost = '' } = drivers.find(({ name }) => name === driver) ?? {}
+    expect(loaded.stderr).toContain(`warning: ${other} gets the storage driver ${driver}`)
+    expect(loaded.stderr).toContain(cost)
+    expect(loaded.stderr).toMatch(
+      /overlay2 is refused: .*d_type.*\(cure: unmount it, tune2fs -O filetype \/dev\//,
+    )
+    expect(driver).not.toBe('overlay2')
+    const made = await overlaid(other, ['create', '--name', 'two', 'web:1'])
+    expect(made).toMatchObject({ status: 0, stderr: '' })
+    expect(await overlaid(other, ['rm', 'two'])).toMatchObject({ status: 0 })
+  })
+
+  it('is found out by probe', async () => {
+    const inRoot = everything(root)
+    const { status, stdout } = await overlaid(root, ['probe', bad.dir])
+    expect([readdirSync(bad.dir).sort(), everything(root)]).toEqual([['lost+found', 'root'], inRoot])
+    expect(stdout).toContain('Supports d_type: false')
+    // Something better than vfs may be there.
+    expect(status).toBe(/^Chosen: vfs/m.test(stdout) ? 5 : 0)
+    // The root itself holds overlay2's state, which cannot be used.
+    expect(await overlaid(root, ['probe'])).toMatchObject({
+      status: 5,
+      stdout: expect.stringContaining(
+        'Chosen: none (it holds the state of overlay2, and it is not usable)',
+      ) as string,
+    })
   })
 
   it('can be read, and tells what is wrong', async () => {

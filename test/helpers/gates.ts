@@ -103,6 +103,13 @@ const attempts = {
     tryMounting('loop,prjquota', 'mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota')
     tryMounting('loop,prjquota', 'mkfs.xfs', '-q', '-f')
   },
+  hasSquashfs: () =>
+    inTempDir((dir) => {
+      mkdirSync(join(dir, 'empty'))
+      run('mksquashfs', join(dir, 'empty'), join(dir, 'image'), '-quiet', '-no-progress')
+      mountAndUnmount(dir, '-o', 'loop', join(dir, 'image'))
+    }),
+  hasVfat: () => tryFileSystem('mkfs.vfat'),
   /** fsopen(2): util-linux has no way to ask, so a syscall by number (430 on every architecture). */
   hasFsopen: tryTool(
     'python3',

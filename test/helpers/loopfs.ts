@@ -10,17 +10,21 @@ import { MIB } from './sizes.ts'
 
 /**
  * `ext4-no-dtype` has no file types in its directory entries: what overlay2 must refuse. The `-quota` ones enforce
- * project quotas.
+ * project quotas. `squashfs` is empty and can only be read.
  */
-export type FileSystemKind = 'ext4' | 'ext4-no-dtype' | 'ext4-quota' | 'xfs' | 'xfs-quota' | 'btrfs' | 'tmpfs'
+export type FileSystemKind =
+  'ext4' | 'ext4-no-dtype' | 'ext4-quota' | 'xfs' | 'xfs-quota' | 'btrfs' | 'tmpfs' | 'squashfs' | 'vfat'
 
-const MKFS: Record<Exclude<FileSystemKind, 'tmpfs'>, readonly string[]> = {
-  ext4: ['mkfs.ext4', '-q', '-F'],
-  'ext4-no-dtype': ['mkfs.ext4', '-q', '-F', '-O', '^filetype'],
-  'ext4-quota': ['mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota'],
-  xfs: ['mkfs.xfs', '-q', '-f'],
-  'xfs-quota': ['mkfs.xfs', '-q', '-f'],
-  btrfs: ['mkfs.btrfs', '-q', '-f'],
+/** The command that makes one in the file `image`; `empty` is an empty folder. */
+const MKFS: Record<Exclude<FileSystemKind, 'tmpfs'>, (image: string, empty: string) => readonly string[]> = {
+  ext4: (image) => ['mkfs.ext4', '-q', '-F', image],
+  'ext4-no-dtype': (image) => ['mkfs.ext4', '-q', '-F', '-O', '^filetype', image],
+  'ext4-quota': (image) => ['mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota', image],
+  xfs: (image) => ['mkfs.xfs', '-q', '-f', image],
+  'xfs-quota': (image) => ['mkfs.xfs', '-q', '-f', image],
+  btrfs: (image) => ['mkfs.btrfs', '-q', '-f', image],
+  squashfs: (image, empty) => ['mksquashfs', empty, image, '-noappend', '-quiet', '-no-progress'],
+  vfat: (image) => ['mkfs.vfat', image],
 }
 
 /** mkfs.xfs refuses less than 300 MiB. The image is sparse, so size costs nothing. */
@@ -55,7 +59,7 @@ export function loopFileSystem(
   const image = join(top, 'image')
   mkdirSync(dir)
   try {
-    if (kind !== 'tmpfs') makeImage(image, size, MKFS[kind])
+    if (kind !== 'tmpfs') makeImage(image, size, MKFS[kind](image, dir))
     const mount = (): void => {
       if (kind === 'tmpfs') run('mount', '-t', 'tmpfs', '-o', `size=${size.toString()}`, 'tmpfs', dir)
       // mount(8) sets the loop device's autoclear, so the unmount detaches it.
@@ -69,10 +73,10 @@ export function loopFileSystem(
   }
 }
 
-function makeImage(image: string, size: number, mkfs: readonly string[]): void {
+function makeImage(image: string, size: number, [command = '', ...args]: readonly string[]): void {
   writeFileSync(image, '')
   truncateSync(image, size)
-  run(mkfs[0] ?? '', ...mkfs.slice(1), image)
+  run(command, ...args)
 }
 
 function handle(top: string, dir: string, image: string | undefined, mount: () => void): LoopFileSystem {

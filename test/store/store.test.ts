@@ -8,7 +8,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Store } from '../../lib/store/store.ts'
 import { startChild } from '../helpers/child.ts'
@@ -65,6 +65,63 @@ describe.skipIf(missing('canMount', 'hasBinding'))('opening a store', () => {
     mkdirSync(join(root, 'btrfs/subvolumes'), { recursive: true })
     await expect(Store.open(root)).rejects.toMatchObject({ code: 'ERR_DRIVER_MISMATCH' })
   })
+
+  it('of a driver that Docker has no more is refused with what to do', async () => {
+    const root = newRoot()
+    mkdirSync(join(root, 'aufs/diff'), { recursive: true })
+    await expect(Store.open(root, { readOnly: true })).rejects.toMatchObject({
+      code: 'ERR_DRIVER_MISMATCH',
+      message: expect.stringContaining('removed in 24.0') as string,
+      hint: expect.stringContaining('new data root') as string,
+    })
+  })
+
+  it('that holds nothing takes the first of the order that works, at the first change', async () => {
+    const root = newRoot()
+    const store = await openStore(root, { driverOrder: '20.10' })
+    expect((await store.info()).drivers.map(({ name }) => name).join()).toBe(
+      'btrfs,zfs,overlay2,fuse-overlayfs,aufs,overlay,devicemapper,vfs',
+    )
+    await store.images.load(archiveOf(nginxImage()))
+    expect((await openStore(root)).driver.name).toBe(store.driver.name)
+    await expect(Store.open(root, { driverOrder: '1.0' })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    })
+  })
+
+  it('that somebody filled meanwhile goes on with their driver', async () => {
+    const root = newRoot()
+    const quiet = { onWarning: () => {} }
+    const late = await openStore(root, quiet)
+    const first = await openStore(root, { ...quiet, driver: 'vfs' })
+    const image = await first.images.load(archiveOf(nginxImage()))
+    await late.images.load(archiveOf(nginxImage()))
+    expect(late.driver.name).toBe('vfs')
+    expect((await late.images.list()).map(({ id }) => id)).toEqual([image.id])
+    expect(existsSync(join(root, 'overlay2'))).toBe(false)
+  })
+
+  it.skipIf(missing('othersMayRead'))(
+    'that holds nothing is tried by nobody who may not write it',
+    async () => {
+      const dir = dirname(newRoot())
+      chownSync(dir, 65534, 65534)
+      await using child = startChild(
+        `
+        process.setgid(65534)
+        process.setuid(65534)
+        const store = await Store.open(root)
+        const loading = await store.images.import([Buffer.alloc(1024)], 'x').catch((error) => error.code)
+        const { drivers, because } = await overlaid.probeDrivers(root)
+        await say({ loading, because, codes: drivers.map(({ code }) => code) })
+      `,
+        { root: join(dir, 'root') },
+      )
+      const none = Array.from({ length: 5 }, () => 'ERR_NO_PRIVILEGE')
+      expect(await child.heard()).toEqual({ loading: none[0], because: 'nothing works here', codes: none })
+      expect(readdirSync(dir)).toEqual([])
+    },
+  )
 
   it('that a newer overlaid wrote is refused, also to read', async () => {
     const root = newRoot()
@@ -317,15 +374,51 @@ describe.skipIf(missing('canMount', 'hasBinding'))('info', () => {
 })
 
 describe.skipIf(missing('canMount', 'hasBinding', 'canLoop'))('on a file system', () => {
-  it('without d_type nothing is written, and the error says what to do', async () => {
+  it('without d_type overlay2 writes nothing, and the error says what to do', async () => {
     using fs = loopFileSystem('ext4-no-dtype')
     const root = join(fs.dir, 'deep/root')
-    const store = await openStore(root)
+    const store = await openStore(root, { driver: 'overlay2' })
     await expect(store.images.load(archiveOf(nginxImage()))).rejects.toMatchObject({
       code: 'ERR_UNSUPPORTED_FS',
       hint: expect.stringContaining('tune2fs') as string,
     })
     expect(readdirSync(fs.dir)).toEqual(['lost+found'])
+  })
+
+  it('without d_type the first change falls back to what works there, and warns; reading writes nothing', async () => {
+    using fs = loopFileSystem('ext4-no-dtype')
+    const root = join(fs.dir, 'deep/root')
+    const warnings: string[] = []
+    // What a driver tells of its own cost is another matter.
+    const onWarning = (message: string): void => {
+      if (message.includes('gets the storage driver')) warnings.push(message)
+    }
+    const store = await openStore(root, { onWarning })
+    expect(await store.images.list()).toEqual([])
+    const { driver, drivers } = await store.info()
+    expect(drivers.find(({ name }) => name === driver)).toMatchObject({ usable: true })
+    expect(drivers[0]).toMatchObject({
+      name: 'overlay2',
+      reason: expect.stringContaining('d_type') as string,
+    })
+    expect([readdirSync(fs.dir), warnings]).toEqual([['lost+found'], []])
+
+    const image = await store.images.load(archiveOf(nginxImage()))
+    expect(store.driver.name).toBe(driver)
+    expect(existsSync(join(root, 'image', driver))).toBe(true)
+    expect(existsSync(join(root, 'image/overlay2'))).toBe(false)
+    expect(warnings).toEqual([
+      expect.stringMatching(/overlay2 is refused: .*d_type.*cure: unmount it, tune2fs/),
+    ])
+    await store.images.tag('nginx:1', 'again')
+    expect(warnings).toHaveLength(1)
+    await store.close()
+
+    const next = await openStore(root)
+    expect(next.driver.name).toBe(driver)
+    expect((await next.images.list()).map(({ id }) => id)).toEqual([image.id])
+    await next.images.remove(['nginx:1', 'again'])
+    await next.close()
   })
 
   it('that is full a load fails with ENOSPC, and the store is as it was', async () => {

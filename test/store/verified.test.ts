@@ -18,7 +18,13 @@ watchLeaks(() => [fs.dir])
 
 function open(): OpenRoot {
   const driver = openOverlay2(join(fs.dir, 'overlay2'), { durability: 'none' })
-  return new OpenRoot({ root: fs.dir, driver, durability: 'none', readOnly: false, onWarning: () => {} })
+  return new OpenRoot({
+    root: fs.dir,
+    selection: { driver },
+    durability: 'none',
+    readOnly: false,
+    onWarning: () => {},
+  })
 }
 
 describe.skipIf(missing('canMount', 'canLoop'))('verified', () => {

@@ -9,6 +9,7 @@ import { hasCode, OverlaidError, type ErrorCode } from '../../errors.ts'
 import { AT_FDCWD, binding } from '../../native/binding.ts'
 import { AT, S } from '../../native/flags.ts'
 import type { Backing } from '../backing.ts'
+import { knownUnfit } from '../file-systems.ts'
 import { mountOverlay } from './mount.ts'
 
 /** Mounts and uses an overlay in `dir`. @throws ERR_UNSUPPORTED_FS, ERR_UNSUPPORTED_KERNEL, ERR_NO_PRIVILEGE */
@@ -60,12 +61,16 @@ async function attempt(what: string, backing: Backing, work: () => Promise<void>
   try {
     await work()
   } catch (cause) {
-    throw refuse(codeOf(cause), what, backing, cause)
+    throw refuse(codeOf(cause, backing), what, backing, cause)
   }
 }
 
-/** EPERM is the process's lack, ENODEV and ENOSYS the kernel's, anything else the file system's. */
-function codeOf(cause: unknown): ErrorCode {
+/**
+ * EPERM is the process's lack, ENODEV and ENOSYS the kernel's, anything else the file system's; so are all of them where
+ * it is known for that: FAT says EPERM to mknod, FUSE passes on the ENOSYS of its program.
+ */
+function codeOf(cause: unknown, { magic }: Backing): ErrorCode {
+  if (knownUnfit(Number(magic)) !== undefined) return 'ERR_UNSUPPORTED_FS'
   if (hasCode(cause, 'EPERM', 'EACCES')) return 'ERR_NO_PRIVILEGE'
   if (hasCode(cause, 'ENODEV', 'ENOSYS')) return 'ERR_UNSUPPORTED_KERNEL'
   return 'ERR_UNSUPPORTED_FS'
@@ -77,10 +82,12 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   ERR_UNSUPPORTED_FS: 'put the data root on ext4, xfs or btrfs',
 }
 
-function refuse(code: ErrorCode, what: string, { name }: Backing, cause: unknown): OverlaidError {
+function refuse(code: ErrorCode, what: string, { name, magic }: Backing, cause: unknown): OverlaidError {
+  const unfit = code === 'ERR_UNSUPPORTED_FS' ? knownUnfit(Number(magic)) : undefined
+  const known = unfit === undefined ? '' : `${unfit.why}; `
   const why = cause instanceof Error ? `: ${cause.message}` : ''
-  const hint = HINTS[code]
-  return new OverlaidError(code, `overlay2 does not work here: ${what} failed on ${name}${why}`, {
+  const hint = unfit?.remedy ?? HINTS[code]
+  return new OverlaidError(code, `overlay2 does not work here: ${known}${what} failed on ${name}${why}`, {
     cause,
     ...(hint === undefined ? {} : { hint }),
   })

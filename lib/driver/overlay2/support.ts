@@ -6,6 +6,8 @@ import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type Backing, describeBacking, deviceOf, hasEntryTypes, nearestExisting } from '../backing.ts'
+import { hasFiletypeFeature } from '../ext-features.ts'
+import { knownUnfit } from '../file-systems.ts'
 import { isLayerID, layerFolder } from './layout.ts'
 import { tryOverlay } from './probe.ts'
 import { inProbeFolder } from '../home/probe-folder.ts'
@@ -17,7 +19,7 @@ import { inProbeFolder } from '../home/probe-folder.ts'
  */
 export async function verifySupport(home: string): Promise<void> {
   const backing = await describeBacking(home)
-  if (backing.name === 'overlayfs') throw onOverlay(home)
+  refuseUnseen(home, backing)
   if (backing.dType === false || (await holdsOldFolders(home, backing)))
     throw await withoutTypes(home, backing)
   await inProbeFolder(nearestExisting(home), async (dir) => {
@@ -48,28 +50,44 @@ async function namesIn(dir: string): Promise<string[]> {
   }
 }
 
-async function withoutTypes(home: string, { name }: Backing): Promise<OverlaidError> {
+async function withoutTypes(home: string, backing: Backing): Promise<OverlaidError> {
   const found = await deviceOf(home)
-  const device = found?.device ?? 'DEV'
+  if (
+    backing.name === 'extfs' &&
+    found !== undefined &&
+    hasFiletypeFeature(nearestExisting(home), found.device)
+  )
+    return oldFolders(home, found.device)
   const where = found === undefined ? '' : ` on ${found.device} (mounted at ${found.mountPoint})`
-  const remedy =
-    name === 'xfs'
-      ? `make it anew with mkfs.xfs -n ftype=1 ${device}; an existing xfs cannot be changed`
-      : `unmount it, tune2fs -O filetype ${device}, e2fsck -fD ${device}, and mount it again`
   return new OverlaidError(
     'ERR_UNSUPPORTED_FS',
-    `overlay2 needs a file system whose directories keep file types (d_type); the ${name}${where} has none`,
-    {
-      path: home,
-      hint: name === 'xfs' || name === 'extfs' ? remedy : 'put the data root on ext4, xfs or btrfs',
-    },
+    `overlay2 needs a file system whose directories keep file types (d_type); the ${backing.name}${where} has none`,
+    { path: home, hint: remedyFor(backing.name, found?.device ?? 'DEV') },
   )
 }
 
-function onOverlay(home: string): OverlaidError {
+function remedyFor(name: string, device: string): string {
+  if (name === 'xfs')
+    return `make it anew with mkfs.xfs -n ftype=1 ${device}; an existing xfs cannot be changed`
+  if (name !== 'extfs') return 'put the data root on ext4, xfs or btrfs'
+  return `unmount it, tune2fs -O filetype ${device}, e2fsck -fD ${device}, and mount it again`
+}
+
+/** After `tune2fs -O filetype`: what is made from then on has types. */
+function oldFolders(home: string, device: string): OverlaidError {
   return new OverlaidError(
     'ERR_UNSUPPORTED_FS',
-    `${home} is on an overlay itself, and overlayfs cannot have its upper directory on an overlay`,
-    { path: home, hint: 'inside a container, put the data root on a volume or a tmpfs' },
+    `overlay2 needs directories that keep file types (d_type); ${device} has them by now, but folders of ` +
+      `${nearestExisting(home)} are of before and keep none`,
+    { path: home, hint: `unmount it, e2fsck -fD ${device}, and mount it again` },
   )
+}
+
+function refuseUnseen(home: string, { magic }: Backing): void {
+  const unfit = knownUnfit(Number(magic))
+  if (unfit?.isCertain !== true) return
+  throw new OverlaidError('ERR_UNSUPPORTED_FS', `overlay2 cannot use ${home}: ${unfit.why}`, {
+    path: home,
+    hint: unfit.remedy,
+  })
 }
