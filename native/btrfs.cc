@@ -1,7 +1,6 @@
 // btrfs' own calls: subvolumes, snapshots and quota groups.
-#include <fcntl.h>
+#include <endian.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
 #include <cstring>
 #include <limits>

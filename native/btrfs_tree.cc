@@ -1,12 +1,14 @@
 #include "btrfs_tree.h"
 
-#include <endian.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/statfs.h>
 
 #include <cstring>
 #include <limits>
 #include <vector>
+
+#include "fd.h"
 
 namespace overlaid::btrfs {
 namespace {
@@ -98,7 +100,10 @@ Status SnapDestroy(int dirfd, const std::string& name) {
 }
 
 Status DestroySubvolume(int dirfd, const std::string& name, int fd) {
-  auto destroyed = SnapDestroy(dirfd, name);
+  // Again, since an O_PATH descriptor takes no ioctl.
+  const Fd folder(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return SysError{.code = errno, .syscall = "openat", .path = name};
+  auto destroyed = SnapDestroy(folder.get(), name);
   if (destroyed || destroyed.error().code != ENOTEMPTY) return destroyed;
   auto id = SubvolumeId(fd);
   if (!id) return id.error();
@@ -108,7 +113,7 @@ Status DestroySubvolume(int dirfd, const std::string& name, int fd) {
     auto gone = SnapDestroyById(fd, below->back());
     if (!gone && gone.error().code != ENOENT) return destroyed;
   }
-  return SnapDestroy(dirfd, name);
+  return SnapDestroy(folder.get(), name);
 }
 
 }  // namespace overlaid::btrfs

@@ -21,7 +21,6 @@ struct ByteString {
 
 inline Napi::Value ToJs(Napi::Env env, const Done&) { return env.Undefined(); }
 inline Napi::Value ToJs(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
-inline Napi::Value ToJs(Napi::Env env, uint32_t value) { return Napi::Number::New(env, value); }
 inline Napi::Value ToJs(Napi::Env env, uint64_t value) { return Napi::BigInt::New(env, value); }
 inline Napi::Value ToJs(Napi::Env env, const std::string& value) {
   return Napi::String::New(env, value);

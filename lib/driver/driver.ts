@@ -168,6 +168,11 @@ export interface Driver {
    * @throws ERR_LAYER_NOT_FOUND
    */
   quota(id: string): Promise<LayerQuota | undefined>
+  /**
+   * Sets the limit of a layer made with a `size` again, where the file system has lost it: dockerd switches the quotas
+   * of a btrfs off when it ends. Absent where limits last as long as the layer.
+   */
+  renewQuota?(id: string): Promise<void>
   exists(id: string): Promise<boolean>
   /** The parent's id, undefined for a base layer. @throws ERR_LAYER_NOT_FOUND */
   parent(id: string): Promise<string | undefined>

@@ -55,7 +55,9 @@ export async function quotaOf(
 /** @throws ERR_UNSUPPORTED_FS when the container was made with a limit that nothing enforces now */
 export async function expectQuota(store: StoreContext, entry: ContainerEntry): Promise<void> {
   const { size } = entry.storageOptions
-  if (size === undefined || (await quotaOf(store, entry)).quota !== undefined) return
+  if (size === undefined) return
+  await store.driver.renewQuota?.(entry.mount.mountID)
+  if ((await quotaOf(store, entry)).quota !== undefined) return
   throw new OverlaidError(
     'ERR_UNSUPPORTED_FS',
     `container ${entry.name} is limited to ${String(size)}, and its file system enforces no limits now`,

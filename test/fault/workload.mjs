@@ -16,7 +16,8 @@ const NAMES = ['api:1', 'work:1', 'tagged:1']
 export async function workload(store, archive, say = () => {}) {
   await store.images.loadAll(archive)
   await say('loaded')
-  const container = await store.containers.create('api:1', { name: 'work' })
+  const sized = store.driver.name === 'btrfs' ? { storageOptions: { size: '64m' } } : {}
+  const container = await store.containers.create('api:1', { name: 'work', ...sized })
   await say('created')
   const mount = await container.mount()
   writeFileSync(join(mount.path ?? '', 'new'), 'written')

@@ -136,6 +136,17 @@ describe.skipIf(missing('hasBinding', 'canLoop', 'hasBtrfs'))('removeTree of sub
     expect(subvolumes()).toEqual(['kept'])
   })
 
+  it('takes one as a whole: what no unlink removes goes with it', async () => {
+    const path = await create(fs.dir, 'top')
+    const inner = await create(path, 'inner')
+    for (const folder of [path, inner]) {
+      writeFileSync(join(folder, 'file'), 'x')
+      execFileSync('chattr', ['+i', join(folder, 'file')])
+    }
+    await binding.removeTree(AT_FDCWD, path)
+    expect(subvolumes()).toEqual([])
+  })
+
   it('takes them one in the other, deeper than a process may have files open', async () => {
     let path = await create(fs.dir, 'top')
     for (let depth = 0; depth < 60; depth++) path = await create(path, 'next')

@@ -1,6 +1,7 @@
 /** A store whose driver is btrfs, from load to gc. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
@@ -8,6 +9,7 @@ import { missing } from '../helpers/gates.ts'
 import { collect, sha256, streamOf } from '../helpers/image.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
+import { MIB } from '../helpers/sizes.ts'
 import { archiveOf, diffIDs, nginxImage, openStore, pythonImage } from '../helpers/store.ts'
 import { listed } from '../suites/driver-case.ts'
 
@@ -76,6 +78,27 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('a sto
     const archive = await collect(store.images.save(['mine:1']))
     await using other = await openStore(join(fs.dir, 'other'), { driver: 'btrfs' })
     expect((await other.images.load(streamOf(archive))).diffIDs).toEqual(image.diffIDs)
+  })
+
+  it('stops a container at its size, and says how much it used', async () => {
+    await using store = await open()
+    await store.images.load(archiveOf(nginxImage()))
+    const container = await store.containers.create('nginx:1', {
+      name: 'web',
+      storageOptions: { size: '64m' },
+    })
+    {
+      await using mount = await container.mount()
+      const write = (): void => writeFileSync(join(mount.path ?? '', 'big'), Buffer.alloc(100 * MIB, 1))
+      expect(write).toThrow(expect.objectContaining({ errno: -constants.errno.EDQUOT }) as Error)
+      execFileSync('sync', ['-f', root])
+    }
+    const [listing] = await store.containers.list()
+    expect(listing?.quota?.limit).toBe(64 * MIB)
+    expect(listing?.quota?.used).toBeGreaterThan(60 * MIB)
+    await expectSound(store)
+    await container.remove()
+    await expectSound(store)
   })
 
   it('gives all back that rm, rmi and gc remove', async () => {

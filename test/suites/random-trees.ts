@@ -9,27 +9,29 @@ import type { Driver, MountOptions } from '../../lib/driver/driver.ts'
 import { compareTrees, furnished, step, type Step, takeAll } from '../fixtures/random-steps.ts'
 import { missing } from '../helpers/gates.ts'
 import { collect, streamOf } from '../helpers/image.ts'
-import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
+import { type FileSystemKind, type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { dumpTree, printable, readTree } from '../helpers/tree.ts'
 
 export interface RandomTrees {
   /** The driver's, which its home is called by. */
   readonly name: string
   readonly open: (home: string) => Driver
+  /** The file system to be on; default tmpfs. */
+  readonly kind?: FileSystemKind
   /** See compareTrees. */
   readonly byContent: boolean
   readonly variants: readonly (readonly [what: string, options: MountOptions])[]
 }
 
 /** Registers the cases. */
-export function randomTrees({ name, open, byContent, variants }: RandomTrees): void {
+export function randomTrees({ name, open, kind = 'tmpfs', byContent, variants }: RandomTrees): void {
   describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr'))(
     `random trees on ${name}`,
     () => {
       let fs: LoopFileSystem
       let count = 0
       beforeAll(() => {
-        fs = loopFileSystem('tmpfs')
+        fs = loopFileSystem(kind)
       })
       afterAll(() => {
         fs.dispose()

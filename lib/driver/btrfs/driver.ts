@@ -4,6 +4,12 @@
  *
  * Nothing merges at mount time, and a container's first write to a large file copies no file. What it costs is a
  * commit of the file system for each layer and container that is made.
+ *
+ * What a container changed is found by walking its tree and its parent's: 550 ms for 100 changes in 50,000 files on two
+ * busy cores, most of it stat. btrfs can be asked for the inodes that are newer than the snapshot (TREE_SEARCH) in 10 ms,
+ * after a sync that takes 50, without which it misses the latest. That is not done: it tells inodes, where all names of
+ * each and those that are deleted are wanted; nothing of subvolumes in the container; and nothing that is right once
+ * the parent was replaced or written to.
  */
 import { readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -60,8 +66,7 @@ class BtrfsBackend implements TreeBackend {
     return quotaOfSubvolume(path)
   }
 
-  /** moby does so too: quotas may have been switched off since, and all limits with them. */
-  async beforeMount(path: string, id: string): Promise<void> {
+  async renewLimit(path: string, id: string): Promise<void> {
     const size = readSize(quotaFile(this.home.path, id))
     if (size === undefined || (await quotaOfSubvolume(path)) !== undefined) return
     await limitSubvolume(path, size)

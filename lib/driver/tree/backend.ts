@@ -27,8 +27,8 @@ export interface TreeBackend {
   limitTree?(path: string, id: string, size: number): Promise<void>
   /** See Driver.quota. */
   quotaOf?(path: string): Promise<LayerQuota | undefined>
-  /** What a tree needs before each mount. */
-  beforeMount?(path: string, id: string): Promise<void>
+  /** See Driver.renewQuota. */
+  renewLimit?(path: string, id: string): Promise<void>
   /** Removes what is written down of a tree that has gone. */
   forget?(id: string): Promise<void>
   /** What is wrong with the home that only the backend can see. */

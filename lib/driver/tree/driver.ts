@@ -133,6 +133,10 @@ export class TreeDriver implements Driver {
     return await this.#backend.quotaOf?.(this.#existing(id))
   }
 
+  async renewQuota(id: string): Promise<void> {
+    await this.#backend.renewLimit?.(this.#existing(id), id)
+  }
+
   async exists(id: string): Promise<boolean> {
     return isThere(this.#pathOf(id))
   }
@@ -162,7 +166,7 @@ export class TreeDriver implements Driver {
   async #openMount(id: string, options: MountOptions): Promise<Detached> {
     const path = this.#existing(id)
     refuseOverlayOptions(this.name, options)
-    await this.#backend.beforeMount?.(path, id)
+    if (options.readOnly !== true) await this.#backend.renewLimit?.(path, id)
     return await cloneMount(path, mountAttributes(options))
   }
 
@@ -327,7 +331,7 @@ function refuseOverlayOptions(name: string, options: MountOptions): void {
 
 function noSizes(name: string): OverlaidError {
   return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot limit the size of a container`, {
-    hint: 'leave the size out, or use overlay2 on ext4 or XFS with project quotas',
+    hint: 'leave the size out, or use overlay2 on ext4 or XFS with project quotas, or btrfs',
   })
 }
 
