@@ -11,7 +11,7 @@ import type { Driver } from './driver.ts'
 import { DRIVER_NAMES, isDriverName, openDriver } from './drivers.ts'
 
 /** Docker's, that this version has not. */
-const MISSING_NAMES: readonly string[] = ['fuse-overlayfs', 'btrfs', 'zfs']
+const MISSING_NAMES: readonly string[] = ['btrfs', 'zfs']
 
 /** Drivers that Docker once had; a root may still hold their state. */
 const REMOVED_NAMES: readonly string[] = ['aufs', 'devicemapper', 'overlay']

@@ -25,6 +25,6 @@ export async function mountLayer(
   return mountOverlay({ home, ...layers, options: { ...options, ...features, readOnly } })
 }
 
-function isCommitted({ committed }: LayerFolder): boolean {
+export function isCommitted({ committed }: LayerFolder): boolean {
   return lstatSync(committed, { throwIfNoEntry: false }) !== undefined
 }

@@ -1,13 +1,12 @@
 /** Opens a layer's upper directory for reading, with what it takes to understand its marks. */
 import { constants, openSync } from 'node:fs'
 import { OwnedFd } from '../../native/fd.ts'
-import { walk, type WalkEntry } from '../../fs/walk.ts'
+import { type TreeEntry, walk } from '../../fs/walk.ts'
 import type { DetachedMount } from '../driver.ts'
 import { type DiffEntry, type DiffOptions, diffEntries, inodeOf } from '../upper/diff.ts'
-import { readFeatures } from './features.ts'
+import type { UpperBackend } from './backend.ts'
 import type { LayerFolder } from './layout.ts'
 import { isDirectory } from '../upper/upper.ts'
-import { openView } from './view.ts'
 
 export class UpperReader implements AsyncDisposable {
   readonly diff: OwnedFd
@@ -20,17 +19,14 @@ export class UpperReader implements AsyncDisposable {
     this.#view = view
   }
 
-  /** Mounts the merged view too when the upper may hold renamed folders or bare metadata, and only then. */
-  static async open(home: string, id: string, folder: LayerFolder): Promise<UpperReader> {
-    const { userxattr, redirectDir } = readFeatures(folder)
-    const prefix = userxattr ? 'user.overlay.' : 'trusted.overlay.'
-    const view = redirectDir ? await openView(home, id) : undefined
+  static async open(backend: UpperBackend, id: string, folder: LayerFolder): Promise<UpperReader> {
+    const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
+    const diff = new OwnedFd(openSync(folder.diff, flags))
     try {
-      const diff = openSync(folder.diff, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
-      const options = { prefix, ...(view === undefined ? {} : { view: view.fd.fd }) } as const
-      return new UpperReader(new OwnedFd(diff), options, view)
+      const { view, ...reading } = await backend.reading(id, diff.fd)
+      return new UpperReader(diff, { ...reading, ...(view !== undefined && { view: view.fd.fd }) }, view)
     } catch (error) {
-      await view?.[Symbol.asyncDispose]()
+      diff.close()
       throw error
     }
   }
@@ -67,9 +63,9 @@ type Sized = Pick<DiffEntry, 'entry' | 'merged'>
 /** Without a view nothing in the upper stands for something elsewhere, and attributes need not be read. */
 async function* sized(diffFd: number, options: DiffOptions): AsyncGenerator<Iterable<Sized>> {
   if (options.view !== undefined) yield* diffEntries(diffFd, options)
-  else for await (const entries of walk(diffFd, { xattrs: false })) yield unmerged(entries)
+  else for await (const entries of (options.walk ?? walk)(diffFd, { xattrs: false })) yield unmerged(entries)
 }
 
-function* unmerged(entries: Iterable<WalkEntry>): Generator<Sized> {
+function* unmerged(entries: Iterable<TreeEntry>): Generator<Sized> {
   for (const entry of entries) yield { entry, merged: false }
 }
