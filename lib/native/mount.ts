@@ -56,9 +56,13 @@ const MOUNT_ROOT = 0x2000n
  * process died is one like others.
  */
 export async function mountIDAt(path: string): Promise<bigint | undefined> {
+  // A turn of the pool and an error cost more than a look, and most mount points are not there.
+  return isThere(path) ? mountedAt(path) : undefined
+}
+
+/** As {@link mountIDAt}, without a look from the calling thread: what is mounted may keep whoever looks waiting. */
+export async function mountedAt(path: string): Promise<bigint | undefined> {
   try {
-    // A turn of the pool and an error cost more than a look, and most mount points are not there.
-    if (!isThere(path)) return undefined
     const flags = AT.AT_SYMLINK_NOFOLLOW | AT.AT_NO_AUTOMOUNT | AT.AT_STATX_DONT_SYNC
     const { attributes, mountID } = await binding.statx(AT_FDCWD, path, flags)
     return (attributes & MOUNT_ROOT) === 0n ? undefined : mountID

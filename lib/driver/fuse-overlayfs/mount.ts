@@ -2,7 +2,7 @@
  * Mounts by fuse-overlayfs, as detached mounts. The program knows mount points only, so it gets one in a staging folder:
  *
  *     staging/<x>/mount made, locked with its folder        rubbish: the folder, for whoever gets its lock
- *     the program mounts there, and stays in the background rubbish, as before: the mount goes first
+ *     the program is started, and mounts there              rubbish, as before: the mount goes first
  *     open_tree(CLONE), the place unmounted and removed     nothing: the mount ends with its descriptor
  *
  * A process lives as long as a mount of its file system does, the clone among them. One that serves a writable mount
@@ -12,20 +12,20 @@
  * Layers are named as from the home, the working directory of the program until it is mounted: short, and of characters
  * that need no escapes in its options, whatever the home is called.
  */
-import { constants, mkdirSync, openSync } from 'node:fs'
+import { constants, mkdirSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { mountGate } from '../../native/gate.ts'
-import { cloneMount, type Detached, unmount } from '../../native/mount.ts'
+import { cloneMount, type Detached, mountedAt, unmount } from '../../native/mount.ts'
 import type { MountOptions } from '../driver.ts'
 import { makeHome } from '../home/home.ts'
 import { makeStagingFolder, mountPlace, unmountPlace } from '../home/staging-folder.ts'
 import { deleteTree, moveToTrash } from '../home/trash.ts'
 import { mountAttributes } from '../mount-attributes.ts'
-import { findProgram, PROGRAM, run } from './program.ts'
+import { findProgram, PROGRAM, start } from './program.ts'
 
 /** Directories of one mount, top first, as they are named from the home. */
 export interface FuseLayers {
@@ -44,11 +44,11 @@ export async function mountFuse(home: string, layers: FuseLayers, options: Mount
   using work = layers.work === undefined ? undefined : await claimWork(join(home, layers.work))
   const staging = await makeStaging(home)
   const place = mountPlace(staging.path)
-  const start = (): Promise<Detached> =>
+  const make = (): Promise<Detached> =>
     mountAt({ program, home, place, layers, options, ...(work !== undefined && { keep: work.fd }) })
   try {
     mkdirSync(place, { mode: 0o700 })
-    return await mountGate.run('begin', start, options.signal)
+    return await mountGate.run('begin', make, options.signal)
   } finally {
     await unmountPlace(staging.path)
     await deleteTree(await moveToTrash(home, staging.path))
@@ -74,15 +74,15 @@ export interface FuseMount {
   readonly place: string
   readonly layers: FuseLayers
   readonly options: MountOptions
-  /** See RunOptions.keep. */
+  /** See StartOptions.keep. */
   readonly keep?: number
 }
 
-/** Mounts at a place, and gives that as a detached mount. @throws ERR_MOUNT_FAILED */
-export async function mountAt({ program, home, place, layers, options, keep }: FuseMount): Promise<Detached> {
-  const args = ['-o', optionString(layers, options), place]
-  const { status, output } = await run(program, args, { cwd: home, ...(keep !== undefined && { keep }) })
-  if (status !== 0) throw failed(status, output, place)
+/** Mounts at a place, and gives that as a detached mount. @throws ERR_MOUNT_FAILED, ERR_INVALID_ARGUMENT (the home) */
+export async function mountAt(mount: FuseMount): Promise<Detached> {
+  const { home, place, options } = mount
+  if (realpathSync(home).includes(':')) throw badName(home)
+  await startAt(mount)
   failpoint('driver.fuse-mount.before-clone')
   try {
     return await cloneMount(place, mountAttributes(options))
@@ -90,6 +90,37 @@ export async function mountAt({ program, home, place, layers, options, keep }: F
     // At once: whoever looks around in the mount table may have a file of it open.
     await unmount(place, { detach: true })
   }
+}
+
+/** It makes absolute names of ours, and takes a colon in them for the end of one. */
+function badName(home: string): OverlaidError {
+  const message = `${PROGRAM} cannot be used below a folder with a colon in its name: ${home}`
+  return new OverlaidError('ERR_INVALID_ARGUMENT', message, { path: home, hint: 'take another folder as the data root' })
+}
+
+/**
+ * In the foreground, so that it is our child: a daemon's end is for process 1 to wait for, which in a container may be
+ * a program that does not. That it has mounted is to be seen at the place alone.
+ */
+async function startAt({ program, home, place, layers, options, keep }: FuseMount): Promise<void> {
+  const said = `${place}.log`
+  using output = new OwnedFd(openSync(said, 'wx', 0o600))
+  const args = ['-f', '-o', optionString(layers, options), place]
+  const { end } = start(program, args, { cwd: home, output: output.fd, ...(keep !== undefined && { keep }) })
+  const ended = end.then((status) => ({ status }))
+  for (let pause = 1; (await mountedAt(place)) === undefined; pause = Math.min(pause * 2, MAX_PAUSE)) {
+    const result = await Promise.race([ended, sleep(pause)])
+    if (result !== undefined) throw failed(result.status, readFileSync(said, 'utf8'), place)
+  }
+  rmSync(said)
+}
+
+/** In ms, of looking again whether it has mounted. */
+const MAX_PAUSE = 16
+
+/** Of no effect but that the event loop stays: the child is not waited for. */
+function sleep(ms: number): Promise<undefined> {
+  return new Promise((resolve) => setTimeout(resolve, ms, undefined))
 }
 
 /** `dev`, since libfuse mounts nodev unless told. What a caller asked for otherwise is set on the clone. */
@@ -104,7 +135,8 @@ function optionString({ lowers, upper, work }: FuseLayers, { volatile = false }:
 }
 
 function failed(status: number | string, output: string, path: string): OverlaidError {
-  const words = output === '' ? `it ended with ${String(status)} and said nothing` : output.replaceAll('\n', '; ')
+  const said = output.split('\n').filter((line) => line !== '' && !line.startsWith('unknown argument ignored'))
+  const words = said.length === 0 ? `it ended with ${String(status)} and said nothing` : said.join('; ')
   return new OverlaidError('ERR_MOUNT_FAILED', `${PROGRAM} could not mount: ${words}`, { path })
 }
 
@@ -142,7 +174,7 @@ function openFolder(path: string): OwnedFd {
 async function lockSoon(fd: OwnedFd): Promise<boolean> {
   for (const pause of PAUSES) {
     if (await binding.flock(fd.fd, 'write')) return true
-    await new Promise((resolve) => setTimeout(resolve, pause))
+    await sleep(pause)
   }
   return binding.flock(fd.fd, 'write')
 }

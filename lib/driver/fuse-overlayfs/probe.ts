@@ -49,6 +49,7 @@ async function tryMount(program: string, dir: string): Promise<void> {
   try {
     await useMount(program, dir)
   } catch (cause) {
+    if (hasCode(cause, 'ERR_INVALID_ARGUMENT')) throw cause
     const { name } = await describeBacking(dir)
     const why = cause instanceof Error ? `: ${cause.message}` : ''
     const code = hasCode(cause, 'EPERM', 'EACCES') ? 'ERR_NO_PRIVILEGE' : 'ERR_UNSUPPORTED_FS'

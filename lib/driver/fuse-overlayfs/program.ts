@@ -1,7 +1,8 @@
 /** The program fuse-overlayfs: the only one that is ever started, by an argv of its own and never by a shell. */
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
+import { promisify } from 'node:util'
 import { OverlaidError } from '../../errors.ts'
 
 export const PROGRAM = 'fuse-overlayfs'
@@ -26,47 +27,44 @@ function isExecutable(path: string): boolean {
   }
 }
 
-export interface RunOptions {
+export interface StartOptions {
   readonly cwd: string
-  /** A descriptor that the program, and what it leaves running, keeps open. */
+  /** A file for what the program prints. */
+  readonly output: number
+  /** A descriptor that it keeps open as long as it runs. */
   readonly keep?: number
 }
 
-/** How it ended, with what it printed. */
-export interface Ended {
-  readonly status: number | NodeJS.Signals
-  readonly output: string
+/** A program that was started. */
+export interface Started {
+  /** Settles when it has ended; by then it is no zombie. @throws when it could not be started */
+  readonly end: Promise<number | NodeJS.Signals>
 }
 
-/** Longer than any version and any complaint. */
-const MAX_OUTPUT = 8192
-
 /**
- * Runs the program until it ends; what it leaves in the background goes on. It is told nothing of our environment, and
- * is in a session of its own, so that a Ctrl-C is not for it.
+ * Starts the program, which outlives this process if it runs by then. It is told nothing of our environment, and is in
+ * a session of its own, so that a Ctrl-C is not for it.
  */
-export function run(program: string, args: readonly string[], { cwd, keep }: RunOptions): Promise<Ended> {
+export function start(program: string, args: readonly string[], { cwd, output, keep }: StartOptions): Started {
   const kept = keep === undefined ? [] : [keep]
   const child = spawn(program, args, {
     cwd,
     env: {},
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', ...kept],
+    stdio: ['ignore', output, output, ...kept],
   })
-  let output = ''
-  const { stdout, stderr } = child as typeof child & Record<'stdout' | 'stderr', NodeJS.ReadableStream>
-  for (const stream of [stdout, stderr]) {
-    stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(0, MAX_OUTPUT)))
-  }
-  return new Promise((resolve, reject) => {
+  child.unref()
+  const end = new Promise<number | NodeJS.Signals>((resolve, reject) => {
     child.once('error', reject)
-    // Not at `exit`, when the last words may still be on their way; the daemon has let go of both.
-    child.once('close', (code, signal) => resolve({ status: code ?? signal ?? 'SIGKILL', output: output.trim() }))
+    child.once('exit', (code, signal) => resolve(code ?? signal ?? 'SIGKILL'))
   })
+  // Whoever starts a daemon has no use for its end.
+  end.catch(() => undefined)
+  return { end }
 }
 
 /** As it says of itself, e.g. `1.10`. */
 export async function programVersion(): Promise<string> {
-  const { output } = await run(findProgram(), ['--version'], { cwd: '/' })
-  return /version (\S+)/.exec(output)?.[1] ?? 'unknown'
+  const { stdout } = await promisify(execFile)(findProgram(), ['--version'], { env: {} })
+  return /fuse-overlayfs:? (?:version )?(\d\S*)/.exec(stdout)?.[1] ?? 'unknown'
 }

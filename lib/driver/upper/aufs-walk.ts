@@ -1,11 +1,11 @@
 /**
  * Walks an upper directory that may have its marks in AUFS' form, as one that has them in overlayfs':
  *
- *     on disk                                          as the walk gives it
- *     `.wh.<name>`                                     `<name>`, a character device 0:0, in the order of names
- *     `.wh..wh..opq` in a directory                    the directory with `trusted.overlay.opaque`
- *     the attribute `opaque` by another of its names   the same
- *     `.wh..wh.<anything else>`, and what is below     nothing
+ *     on disk                                              as the walk gives it
+ *     `.wh.<name>`                                         `<name>`, a character device 0:0, in the order of names
+ *     `.wh..wh..opq` in a directory, a `.wh..opq` device   the directory with `trusted.overlay.opaque`
+ *     the attribute `opaque` by another of its names       the same
+ *     `.wh..wh.<anything else>`, and what is below         nothing
  *
  * fuse-overlayfs writes 0:0 devices itself where it can make them, files where it cannot, and for an opaque directory
  * both the attribute and the file; dockerd unpacks archives' marks as the files they are.
@@ -78,11 +78,17 @@ async function findMarks(rootFd: number, { besideFd, signal }: WalkOptions): Pro
   return found
 }
 
-/** A directory by such a name is AUFS' own, or nobody's. */
+/** Whatever is by such a name is a mark, as fuse-overlayfs takes it. */
 function markOf({ name, stat }: TreeEntry): Whiteout {
-  const mark = parseWhiteout(name)
-  if (mark.kind === 'none' || mark.kind === 'reserved' || (stat.mode & S.S_IFMT) === S.S_IFREG) return mark
-  return { kind: 'none' }
+  if (isDevice(stat) && name.equals(OPAQUE_DEVICE)) return { kind: 'opaque' }
+  return parseWhiteout(name)
+}
+
+/** What fuse-overlayfs (1.10) makes beside the file: a whiteout device for the mark, the prefix left out once. */
+const OPAQUE_DEVICE = Buffer.from('.wh..opq')
+
+function isDevice({ mode }: { readonly mode: number }): boolean {
+  return (mode & S.S_IFMT) === S.S_IFCHR
 }
 
 function folderIn(marks: Map<string, FolderMarks>, { path }: { readonly path: Buffer }): FolderMarks {
@@ -148,10 +154,9 @@ class Translation {
         continue
       }
       yield* tell(level, (name) => Buffer.compare(name, entry.name) < 0)
-      // Deleted and given again in one layer: it is there, and hides what is below.
-      const isFresh = level.whiteouts[level.told]?.name.equals(entry.name) === true
-      if (isFresh) level.told++
-      yield* this.#translate(entry, isFresh, level.isBeside)
+      // As fuse-overlayfs shows it: what is in the same layer by that name is hidden too.
+      if (level.whiteouts[level.told]?.name.equals(entry.name) === true) this.#skipBelow = entry.depth
+      else yield* this.#translate(entry, level.isBeside)
     }
   }
 
@@ -165,10 +170,10 @@ class Translation {
     if (level !== undefined) yield* tell(level, () => true)
   }
 
-  *#translate(entry: TreeEntry, isFresh: boolean, isBeside: boolean): Generator<TreeEntry, void, undefined> {
+  *#translate(entry: TreeEntry, isBeside: boolean): Generator<TreeEntry, void, undefined> {
     if (!isFolder(entry.stat)) return yield entry
     const path = entry.path.toString('latin1')
-    const marked = isFresh || this.#marks.get(path)?.opaque === true || entry.xattrs.some(isOtherOpaque)
+    const marked = this.#marks.get(path)?.opaque === true || entry.xattrs.some(isOtherOpaque)
     yield marked ? asOpaque(entry) : entry
     const { beside } = entry
     this.#enter(path, entry.depth + 1, isBeside && beside !== undefined && isFolder(beside))
