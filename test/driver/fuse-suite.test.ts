@@ -9,7 +9,14 @@ import { missing } from '../helpers/gates.ts'
 import { type FileSystemKind, type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { driverSuite } from '../suites/driver-suite.ts'
 
-const KINDS: readonly (FileSystemKind | 'overlay')[] = ['tmpfs', 'ext4', 'xfs', 'btrfs', 'ext4-no-dtype', 'overlay']
+const KINDS: readonly (FileSystemKind | 'overlay')[] = [
+  'tmpfs',
+  'ext4',
+  'xfs',
+  'btrfs',
+  'ext4-no-dtype',
+  'overlay',
+]
 const gates = ['hasBinding', 'canMount', 'canLoop', 'hasXfs', 'hasBtrfs', 'canFuse'] as const
 
 /** A folder on an overlay mount: what a container's own file system is. */

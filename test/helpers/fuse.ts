@@ -56,7 +56,8 @@ export async function serversEnded(dir: string): Promise<void> {
 /** Kills the server of the only mount below `dir`, and waits for its end. */
 export async function killServer(dir: string): Promise<void> {
   const [pid, ...rest] = serversBelow(dir)
-  if (pid === undefined || rest.length > 0) throw new Error(`not one server but ${String(rest.length)} and ${String(pid)}`)
+  if (pid === undefined || rest.length > 0)
+    throw new Error(`not one server but ${String(rest.length)} and ${String(pid)}`)
   process.kill(pid, 'SIGKILL')
   await serversEnded(dir)
 }

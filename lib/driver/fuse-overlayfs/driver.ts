@@ -100,7 +100,9 @@ function refuseOptions(options: MountOptions): void {
   const asked = KERNELS_OPTIONS.filter((option) => options[option] !== undefined && options[option] !== false)
   if (asked.length > 0) {
     const message = `the driver ${PROGRAM} has no option ${asked.join(', ')}`
-    throw new OverlaidError('ERR_INVALID_ARGUMENT', message, { hint: 'overlay2 has it, where it can be used' })
+    throw new OverlaidError('ERR_INVALID_ARGUMENT', message, {
+      hint: 'overlay2 has it, where it can be used',
+    })
   }
   if (options.volatile !== true || options.readOnly !== true) return
   throw new OverlaidError('ERR_INVALID_ARGUMENT', 'volatile has no meaning for a read-only mount', {

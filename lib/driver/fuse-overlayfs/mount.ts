@@ -95,7 +95,10 @@ export async function mountAt(mount: FuseMount): Promise<Detached> {
 /** It makes absolute names of ours, and takes a colon in them for the end of one. */
 function badName(home: string): OverlaidError {
   const message = `${PROGRAM} cannot be used below a folder with a colon in its name: ${home}`
-  return new OverlaidError('ERR_INVALID_ARGUMENT', message, { path: home, hint: 'take another folder as the data root' })
+  return new OverlaidError('ERR_INVALID_ARGUMENT', message, {
+    path: home,
+    hint: 'take another folder as the data root',
+  })
 }
 
 /**
@@ -135,7 +138,9 @@ function optionString({ lowers, upper, work }: FuseLayers, { volatile = false }:
 }
 
 function failed(status: number | string, output: string, path: string): OverlaidError {
-  const said = output.split('\n').filter((line) => line !== '' && !line.startsWith('unknown argument ignored'))
+  const said = output
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('unknown argument ignored'))
   const words = said.length === 0 ? `it ended with ${String(status)} and said nothing` : said.join('; ')
   return new OverlaidError('ERR_MOUNT_FAILED', `${PROGRAM} could not mount: ${words}`, { path })
 }

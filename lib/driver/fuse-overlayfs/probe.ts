@@ -54,7 +54,11 @@ async function tryMount(program: string, dir: string): Promise<void> {
     const why = cause instanceof Error ? `: ${cause.message}` : ''
     const code = hasCode(cause, 'EPERM', 'EACCES') ? 'ERR_NO_PRIVILEGE' : 'ERR_UNSUPPORTED_FS'
     const hint = code === 'ERR_NO_PRIVILEGE' ? 'run as root' : 'put the data root on ext4, xfs or btrfs'
-    throw new OverlaidError(code, `${PROGRAM} does not work here, on ${name}${why}`, { path: dir, cause, hint })
+    throw new OverlaidError(code, `${PROGRAM} does not work here, on ${name}${why}`, {
+      path: dir,
+      cause,
+      hint,
+    })
   }
 }
 

@@ -12,9 +12,13 @@ export function findProgram(): string {
   const folders = (process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(':').filter(isAbsolute)
   const found = folders.map((folder) => join(folder, PROGRAM)).find(isExecutable)
   if (found !== undefined) return found
-  throw new OverlaidError('ERR_NO_PROGRAM', `the program ${PROGRAM} is not installed: it is in no folder of PATH`, {
-    hint: `install it: apt-get install ${PROGRAM}, or the same with dnf, apk or pacman`,
-  })
+  throw new OverlaidError(
+    'ERR_NO_PROGRAM',
+    `the program ${PROGRAM} is not installed: it is in no folder of PATH`,
+    {
+      hint: `install it: apt-get install ${PROGRAM}, or the same with dnf, apk or pacman`,
+    },
+  )
 }
 
 function isExecutable(path: string): boolean {
@@ -45,7 +49,11 @@ export interface Started {
  * Starts the program, which outlives this process if it runs by then. It is told nothing of our environment, and is in
  * a session of its own, so that a Ctrl-C is not for it.
  */
-export function start(program: string, args: readonly string[], { cwd, output, keep }: StartOptions): Started {
+export function start(
+  program: string,
+  args: readonly string[],
+  { cwd, output, keep }: StartOptions,
+): Started {
   const kept = keep === undefined ? [] : [keep]
   const child = spawn(program, args, {
     cwd,

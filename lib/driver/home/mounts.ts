@@ -1,6 +1,13 @@
 /** The mounts of merged views at their places in a home: made at the first get, counted, undone at the last put. */
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { attachAtHome, type Detached, isDead, mountIDAt, removeMountPoint, unmount } from '../../native/mount.ts'
+import {
+  attachAtHome,
+  type Detached,
+  isDead,
+  mountIDAt,
+  removeMountPoint,
+  unmount,
+} from '../../native/mount.ts'
 import type { MountOptions } from '../driver.ts'
 
 /** What a driver brings. */
@@ -31,7 +38,8 @@ export class Mounts {
     return this.#inTurn(id, async () => {
       const count = await this.#countOf(id, merged)
       if (count === 0) await this.#mount(id, merged, options)
-      else if (this.#driver.server !== undefined) await expectAlive(merged, `layer ${id}`, this.#driver.server)
+      else if (this.#driver.server !== undefined)
+        await expectAlive(merged, `layer ${id}`, this.#driver.server)
       this.#counts.set(id, count + 1)
       return merged
     })
@@ -105,10 +113,14 @@ export class Mounts {
 /** @throws ERR_DEAD_MOUNT when the process of `server` that serves the mount at `path` has died */
 export async function expectAlive(path: string, label: string, server: string): Promise<void> {
   if (!(await isDead(path))) return
-  throw new OverlaidError('ERR_DEAD_MOUNT', `the ${server} process of ${label} has died: nothing can be read or written`, {
-    path,
-    hint: 'what was written is in the layer; force the unmount, then mount it again',
-  })
+  throw new OverlaidError(
+    'ERR_DEAD_MOUNT',
+    `the ${server} process of ${label} has died: nothing can be read or written`,
+    {
+      path,
+      hint: 'what was written is in the layer; force the unmount, then mount it again',
+    },
+  )
 }
 
 async function isMountPoint(path: string): Promise<boolean> {

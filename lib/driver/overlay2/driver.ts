@@ -80,6 +80,9 @@ class Overlay2Backend implements UpperBackend {
 }
 
 /** Opens the driver on its home, `<root>/overlay2`. Reads and writes nothing yet. */
-export function openOverlay2(home: string, { durability }: { readonly durability: Durability }): Overlay2Driver {
+export function openOverlay2(
+  home: string,
+  { durability }: { readonly durability: Durability },
+): Overlay2Driver {
   return new UpperDriver(new Overlay2Backend({ path: home, durability }))
 }

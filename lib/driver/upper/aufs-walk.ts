@@ -113,15 +113,13 @@ function whiteoutOf({ path, stat }: TreeEntry, name: Buffer): Omit<WhiteoutMark,
 async function statAt(rootFd: number, path: Buffer): Promise<Stat | undefined> {
   const above = parentOf(path)
   try {
-    using folder = new OwnedFd(await openFolderDeep(rootFd, above.length === 0 ? DOT : above))
+    using folder = new OwnedFd(await openFolderDeep(rootFd, above))
     return await binding.statx(folder.fd, path.subarray(path.lastIndexOf(0x2f) + 1), AT.AT_SYMLINK_NOFOLLOW)
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
     throw error
   }
 }
-
-const DOT = Buffer.from('.')
 
 /** A directory that the walk is in. */
 interface Level {
@@ -185,7 +183,7 @@ class Translation {
 }
 
 function* tell(level: Level, isDue: (name: Buffer) => boolean): Generator<TreeEntry, void, undefined> {
-  for (let next = level.whiteouts[level.told]; next !== undefined && isDue(next.name); ) {
+  for (let next = level.whiteouts[level.told]; next !== undefined && isDue(next.name);) {
     yield asWhiteout(next, level)
     next = level.whiteouts[++level.told]
   }
@@ -203,7 +201,16 @@ const NOTHING = Buffer.alloc(0)
 const NO_XATTRS: readonly Xattr[] = []
 
 function asWhiteout({ path, name, facts, beside }: WhiteoutMark, { depth, isBeside }: Level): TreeEntry {
-  const device = { nlink: 1, devMajor: 0, devMinor: 0, rdevMajor: 0, rdevMinor: 0, size: 0, blocks: 0, ino: 0n }
+  const device = {
+    nlink: 1,
+    devMajor: 0,
+    devMinor: 0,
+    rdevMajor: 0,
+    rdevMinor: 0,
+    size: 0,
+    blocks: 0,
+    ino: 0n,
+  }
   return {
     path,
     name,
@@ -220,6 +227,20 @@ function asWhiteout({ path, name, facts, beside }: WhiteoutMark, { depth, isBesi
 
 function asOpaque(entry: TreeEntry): TreeEntry {
   const { path, name, depth, stat, beside, besideXattrs } = entry
-  const xattrs = [...entry.xattrs.filter((xattr) => xattr.name !== OPAQUE), { name: OPAQUE, value: OPAQUE_VALUE }]
-  return { path, name, depth, stat, xattrs, target: NOTHING, beside, besideXattrs, body: undefined, file: undefined }
+  const xattrs = [
+    ...entry.xattrs.filter((xattr) => xattr.name !== OPAQUE),
+    { name: OPAQUE, value: OPAQUE_VALUE },
+  ]
+  return {
+    path,
+    name,
+    depth,
+    stat,
+    xattrs,
+    target: NOTHING,
+    beside,
+    besideXattrs,
+    body: undefined,
+    file: undefined,
+  }
 }

@@ -16,13 +16,7 @@ import { binding } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import type { Change } from '../driver.ts'
 import type { Reading } from './diff.ts'
-import {
-  holdsXattrWhiteouts,
-  isDirectory,
-  isOpaque,
-  isRedirected,
-  isWhiteout,
-} from './upper.ts'
+import { holdsXattrWhiteouts, isDirectory, isOpaque, isRedirected, isWhiteout } from './upper.ts'
 
 export interface ChangesOptions extends Reading {
   /** The merged view of the layer itself: read in place of the upper below a renamed directory. */
@@ -42,7 +36,11 @@ export async function listChanges(
   const name = `${options.prefix}opaque`
   const value = await binding.fgetxattr(diffFd, name)
   const xattrWhiteouts = value !== undefined && holdsXattrWhiteouts([{ name, value }], options.prefix)
-  const root = { path: Buffer.alloc(0), wasDirectory: parentFd !== undefined, hides: options.opaqueRoot === true }
+  const root = {
+    path: Buffer.alloc(0),
+    wasDirectory: parentFd !== undefined,
+    hides: options.opaqueRoot === true,
+  }
   await comparison.compare(diffFd, parentFd, { ...root, merged: false, xattrWhiteouts })
   return comparison.changes.sort((a, b) => Buffer.compare(a.path, b.path))
 }

@@ -14,6 +14,7 @@ export const OVERLAY_MARKS: Marks = { whiteoutMinor: 0, opaqueXattr: `trusted.ov
 /**
  * For drivers that keep no upper directories, or mark them in another way: what is unpacked is marked so until it
  * gets its place. On an overlay mount mknod(2) refuses 0:0, and attributes of overlayfs. Major 0 is for devices
- * without a driver (Documentation/admin-guide/devices.txt), so no archive has a use for such a node.
+ * without a driver (Documentation/admin-guide/devices.txt), so no archive has a use for such a node. XFS keeps 18 bits of a minor
+ * number.
  */
-export const PASSING_MARKS: Marks = { whiteoutMinor: 0xfffff, opaqueXattr: undefined }
+export const PASSING_MARKS: Marks = { whiteoutMinor: 0x3ffff, opaqueXattr: undefined }
