@@ -17,9 +17,11 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { MountOptions } from '../../lib/driver/driver.ts'
+import { openFuseOverlayfs } from '../../lib/driver/fuse-overlayfs/driver.ts'
 import { openOverlay2, type Overlay2Driver } from '../../lib/driver/overlay2/driver.ts'
 import { AT_FDCWD, binding } from '../../lib/native/binding.ts'
 import { S } from '../../lib/native/flags.ts'
+import { serversEnded } from '../helpers/fuse.ts'
 import { missing } from '../helpers/gates.ts'
 import { collect, streamOf } from '../helpers/image.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
@@ -208,9 +210,9 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr')
     middle: readonly Step[],
     top: readonly Step[],
     options: MountOptions,
+    open: typeof openOverlay2 = openOverlay2,
   ): Promise<void> => {
-    const home = join(fs.dir, `root-${(count++).toString()}`, 'overlay2')
-    const driver = openOverlay2(home, { durability: 'none' })
+    const driver = open(join(fs.dir, `root-${(count++).toString()}`, 'home'), { durability: 'none' })
     await driver.createReadWrite('base', undefined)
     await write(driver, 'base', base, {})
     await driver.createReadWrite('middle', 'base')
@@ -283,6 +285,20 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr')
         ),
         { numRuns: runs },
       )
+    },
+  )
+
+  it.skipIf(missing('canFuse'))(
+    'are the same by changes, by diff and by eye, as mounted by fuse-overlayfs',
+    { timeout: 600_000 },
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(steps, steps, steps, (base, middle, top) =>
+          holds([...furnished, ...base], middle, top, {}, openFuseOverlayfs),
+        ),
+        { numRuns: runs },
+      )
+      await serversEnded(fs.dir)
     },
   )
 })
