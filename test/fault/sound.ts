@@ -8,13 +8,16 @@ import { dockerArchive } from '../helpers/image.ts'
 import { mountsBelow } from '../helpers/mounts.ts'
 import { archiveOf, nginxImage, pythonImage } from '../helpers/store.ts'
 
-/** Makes `dir/base`, a store with an image, a container that was written to, and an image made of that. */
-export async function makeBase(dir: string): Promise<{ readonly base: string; readonly archive: string }> {
-  const base = join(dir, 'base')
+/** Makes a store below `dir` with an image, a container that was written to, and an image made of that. */
+export async function makeBase(
+  dir: string,
+  driver = 'overlay2',
+): Promise<{ readonly base: string; readonly archive: string }> {
+  const base = join(dir, `base-${driver}`)
   const archive = join(dir, 'api.tar')
   // Shares two of its three layers with what is there.
   writeFileSync(archive, dockerArchive([pythonImage({ names: ['api:1'] })]))
-  await using store = await Store.open(base)
+  await using store = await Store.open(base, { driver })
   const image = await store.images.load(archiveOf(nginxImage({ names: ['web:1'] })))
   const container = await store.containers.create(image, { name: 'kept' })
   await using mount = await container.mount()

@@ -22,7 +22,8 @@ import { mountGate } from '../../native/gate.ts'
 import { cloneMount, type Detached, mountedAt, unmount } from '../../native/mount.ts'
 import type { MountOptions } from '../driver.ts'
 import { makeHome } from '../home/home.ts'
-import { makeStagingFolder, mountPlace, unmountPlace } from '../home/staging-folder.ts'
+import { mountPlace, unmountPlace } from '../home/mount-place.ts'
+import { makeStagingFolder } from '../home/staging-folder.ts'
 import { deleteTree, moveToTrash } from '../home/trash.ts'
 import { mountAttributes } from '../mount-attributes.ts'
 import { findProgram, PROGRAM, start } from './program.ts'
@@ -44,8 +45,9 @@ export async function mountFuse(home: string, layers: FuseLayers, options: Mount
   using work = layers.work === undefined ? undefined : await claimWork(join(home, layers.work))
   const staging = await makeStaging(home)
   const place = mountPlace(staging.path)
-  const make = (): Promise<Detached> =>
-    mountAt({ program, home, place, layers, options, ...(work !== undefined && { keep: work.fd }) })
+  const started = (): void => failpoint('driver.fuse-mount.before-clone')
+  const keep = work === undefined ? {} : { keep: work.fd }
+  const make = (): Promise<Detached> => mountAt({ program, home, place, layers, options, started, ...keep })
   try {
     mkdirSync(place, { mode: 0o700 })
     return await mountGate.run('begin', make, options.signal)
@@ -76,6 +78,8 @@ export interface FuseMount {
   readonly options: MountOptions
   /** See StartOptions.keep. */
   readonly keep?: number
+  /** Called when it is mounted at the place: for the caller's failpoint. */
+  readonly started?: () => void
 }
 
 /** Mounts at a place, and gives that as a detached mount. @throws ERR_MOUNT_FAILED, ERR_INVALID_ARGUMENT (the home) */
@@ -83,8 +87,8 @@ export async function mountAt(mount: FuseMount): Promise<Detached> {
   const { home, place, options } = mount
   if (realpathSync(home).includes(':')) throw badName(home)
   await startAt(mount)
-  failpoint('driver.fuse-mount.before-clone')
   try {
+    mount.started?.()
     return await cloneMount(place, mountAttributes(options))
   } finally {
     // At once: whoever looks around in the mount table may have a file of it open.

@@ -3,7 +3,9 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { mkdir, readdir, rm, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ErrorCode, hasCode, OverlaidError } from '../../errors.ts'
+import { failpoint } from '../../fs/failpoint.ts'
 import { describeBacking, nearestExisting } from '../backing.ts'
+import { mountPlace } from '../home/mount-place.ts'
 import { inProbeFolder } from '../home/probe-folder.ts'
 import { tryRootFiles } from '../vfs/probe.ts'
 import { mountAt } from './mount.ts'
@@ -42,7 +44,8 @@ function expectDevice(): void {
 
 async function tryMount(program: string, dir: string): Promise<void> {
   const at = (name: string): string => join(dir, name)
-  for (const name of ['lower', 'lower/gone', 'upper', 'work', 'place']) await mkdir(at(name))
+  for (const name of ['lower', 'lower/gone', 'upper', 'work']) await mkdir(at(name))
+  await mkdir(mountPlace(dir))
   await writeFile(at('lower/gone/file'), '')
   await writeFile(at('lower/file'), '')
   await tryRootFiles(at('upper'))
@@ -65,7 +68,8 @@ async function tryMount(program: string, dir: string): Promise<void> {
 /** Deletes a file, and a directory to make it again: two marks, in the form that the file system takes. */
 async function useMount(program: string, dir: string): Promise<void> {
   const layers = { lowers: ['lower'], upper: 'upper', work: 'work' }
-  const { fd } = await mountAt({ program, home: dir, place: join(dir, 'place'), layers, options: {} })
+  const started = (): void => failpoint('driver.fuse-probe.before-clone')
+  const { fd } = await mountAt({ program, home: dir, place: mountPlace(dir), layers, options: {}, started })
   try {
     const root = `/proc/self/fd/${fd.fd.toString()}`
     await unlink(join(root, 'file'))

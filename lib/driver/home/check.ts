@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import type { DriverProblem } from '../driver.ts'
 import { type Home, MODES } from './home.ts'
+import { unmountPlace } from './mount-place.ts'
 import { isAbandonedProbe, PROBE_PREFIX, removeAbandonedProbe } from './probe-folder.ts'
-import { isAbandoned, listStaging, unmountPlace, withAbandoned } from './staging-folder.ts'
+import { isAbandoned, listStaging, withAbandoned } from './staging-folder.ts'
 import { deleteTree, listTrash, moveToTrash } from './trash.ts'
 
 /** Ids that only the store gives, so that one it does not know belongs to nobody. */

@@ -12,7 +12,6 @@ import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { binding } from '../../native/binding.ts'
-import { mountIDAt, unmount } from '../../native/mount.ts'
 import { MODES, STAGING_DIR } from './home.ts'
 
 const LOCK_FILE = 'lock'
@@ -42,17 +41,6 @@ export async function makeStagingFolder(home: string): Promise<StagingFolder> {
 /** A place below `staging/` for a folder without a lock: see create.ts. */
 export function newUnlockedPath(home: string): string {
   return join(home, STAGING_DIR, `${PREFIX}-${String(count++)}${UNLOCKED}`)
-}
-
-/** Where in a staging folder a program mounts what is to be a detached mount. */
-export function mountPlace(path: string): string {
-  return join(path, 'mount')
-}
-
-/** Unmounts what a crash left there. */
-export async function unmountPlace(path: string): Promise<void> {
-  const place = mountPlace(path)
-  if ((await mountIDAt(place)) !== undefined) await unmount(place, { detach: true })
 }
 
 /** The paths of the folders below `staging/`, in no order. */
