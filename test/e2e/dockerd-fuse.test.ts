@@ -115,18 +115,19 @@ describe.skipIf(missing(...gates))('dockerd with fuse-overlayfs', () => {
         await using docker = await dockerd()
         for (const { file } of await demoImages(() => undefined)) docker.docker('load', '-q', '-i', file)
         const change = [
-          'import os, shutil',
-          'os.remove("/etc/hosts.allow")',
-          'shutil.rmtree("/etc/init.d")',
-          'os.mkdir("/etc/init.d")',
+          'import os',
+          'os.remove("/etc/issue")',
+          '[os.remove("/etc/update-motd.d/" + name) for name in os.listdir("/etc/update-motd.d")]',
+          'os.rmdir("/etc/update-motd.d")',
+          'os.mkdir("/etc/update-motd.d")',
           'open("/root/hi", "w").write("hi")',
           'os.link("/root/hi", "/root/link")',
-          'os.chmod("/srv", 0o700)',
+          'os.chmod("/root", 0o711)',
         ].join('; ')
         docker.docker('run', '--name', 'stopped', '--network', 'none', 'python:demo', 'python3', '-c', change)
         docker.docker('commit', 'stopped', 'committed:1')
         diff = docker.docker('diff', 'stopped').trim().split('\n').sort()
-        expect(diff).toEqual(expect.arrayContaining(['D /etc/hosts.allow', 'A /root/link', 'C /srv']))
+        expect(diff).toEqual(expect.arrayContaining(['D /etc/issue', 'A /root/link', 'C /root']))
         const shown = docker.docker('inspect', 'committed:1', 'nginx:demo', 'python:demo')
         for (const { Id, RootFS } of JSON.parse(shown) as { Id: string; RootFS: { Layers: string[] } }[]) {
           layers.set(Id, RootFS.Layers)
@@ -135,14 +136,16 @@ describe.skipIf(missing(...gates))('dockerd with fuse-overlayfs', () => {
       const listed = await json<Listed[]>(root, 'images')
       expect(new Map(listed.map((image) => [image.id, image.layers]))).toEqual(layers)
       await expectSound()
-      expect((await run('diff', 'stopped')).trim().split('\n').sort()).toEqual(diff)
+      // dockerd 20.10 does not look at attributes here, and so passes over folders that were made anew.
+    const remade = ['C /etc/update-motd.d', 'D /etc/update-motd.d/10-uname']
+    expect((await run('diff', 'stopped')).trim().split('\n').sort()).toEqual([...diff, ...remade].sort())
 
       for (const name of ['stopped', 'copy']) {
-        if (name === 'copy') await run('create', '--name', name, 'committed:1')
+        if (name === 'copy') await run('create', '--name', name, 'committed:2')
         const merged = (await run('mount', name)).trim()
         expect(readFileSync(join(merged, 'root/link'), 'utf8')).toBe('hi')
-        expect(readdirSync(join(merged, 'etc'))).not.toContain('hosts.allow')
-        expect(readdirSync(join(merged, 'etc/init.d'))).toEqual([])
+        expect(readdirSync(join(merged, 'etc'))).not.toContain('issue')
+        expect(readdirSync(join(merged, 'etc/update-motd.d'))).toEqual([])
         await run('unmount', name)
       }
       for (const image of listed) {
