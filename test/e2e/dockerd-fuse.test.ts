@@ -137,11 +137,11 @@ describe.skipIf(missing(...gates))('dockerd with fuse-overlayfs', () => {
       expect(new Map(listed.map((image) => [image.id, image.layers]))).toEqual(layers)
       await expectSound()
       // dockerd 20.10 does not look at attributes here, and so passes over folders that were made anew.
-    const remade = ['C /etc/update-motd.d', 'D /etc/update-motd.d/10-uname']
-    expect((await run('diff', 'stopped')).trim().split('\n').sort()).toEqual([...diff, ...remade].sort())
+      const remade = ['C /etc/update-motd.d', 'D /etc/update-motd.d/10-uname']
+      expect((await run('diff', 'stopped')).trim().split('\n').sort()).toEqual([...diff, ...remade].sort())
 
       await run('commit', 'stopped', 'committed:2')
-    for (const name of ['stopped', 'copy']) {
+      for (const name of ['stopped', 'copy']) {
         if (name === 'copy') await run('create', '--name', name, 'committed:2')
         const merged = (await run('mount', name)).trim()
         expect(readFileSync(join(merged, 'root/link'), 'utf8')).toBe('hi')
@@ -154,7 +154,7 @@ describe.skipIf(missing(...gates))('dockerd with fuse-overlayfs', () => {
         await run('save', '-o', archive, image.names[0] ?? '')
         expect(diffIDsIn(archive)).toEqual(image.layers)
       }
-        await using docker = await dockerd()
+      await using docker = await dockerd()
       const read = ['python3', '-c', 'print(open("/root/hi").read())']
       expect(docker.docker('run', '--rm', '--network', 'none', 'committed:2', ...read)).toBe('hi\n')
     },
