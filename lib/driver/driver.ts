@@ -142,6 +142,8 @@ export interface Driver {
   readonly name: string
   /** The driver's home, `<root>/<name>`. */
   readonly home: string
+  /** The program whose processes serve the mounts, where it is not the kernel: one may die, and its mount with it. */
+  readonly server?: string
 
   /**
    * Checks that the file system and the kernel can carry the driver. Nothing is left behind.
@@ -181,6 +183,7 @@ export interface Driver {
   /**
    * Mounts id merged with its parents at {@link mergedPath}, or re-uses the mount that is there, with the options
    * that it has; each get needs one put. A mount that another process left there counts as one get of its own.
+   * @throws ERR_DEAD_MOUNT when there is one whose server died; put with `force` undoes it
    */
   get(id: string, options?: MountOptions): Promise<string>
   /**

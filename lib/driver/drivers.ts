@@ -16,12 +16,14 @@ export interface DriverOptions {
 type Opener = (home: string, options: DriverOptions) => Driver | Promise<Driver>
 
 /** In Docker's order of preference. */
-export const DRIVER_NAMES = ['overlay2', 'btrfs', 'vfs'] as const
+export const DRIVER_NAMES = ['overlay2', 'fuse-overlayfs', 'btrfs', 'vfs'] as const
 
 export type DriverName = (typeof DRIVER_NAMES)[number]
 
 const OPENERS: Readonly<Record<DriverName, Opener>> = {
   overlay2: openOverlay2,
+  'fuse-overlayfs': async (home, options) =>
+    (await import('./fuse-overlayfs/driver.ts')).openFuseOverlayfs(home, options),
   btrfs: async (home, options) => (await import('./btrfs/driver.ts')).openBtrfs(home, options),
   vfs: async (home, options) => (await import('./vfs/driver.ts')).openVfs(home, options),
 }

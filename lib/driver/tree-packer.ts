@@ -1,6 +1,6 @@
 /** Packs the entries of a walk as a layer tar has them. */
 import { readSync } from 'node:fs'
-import type { WalkEntry } from '../fs/walk.ts'
+import type { TreeEntry } from '../fs/walk.ts'
 import type { Xattr } from '../native/binding.ts'
 import { S } from '../native/flags.ts'
 import { ChunkWriter } from '../tar/chunk-writer.ts'
@@ -25,7 +25,7 @@ const TYPES = new Map<number, EntryType>([
 const SLASH = Buffer.from('/')
 
 /** Whether tar has a type for it; a socket means nothing without the process that listens. */
-export function isPackable({ stat }: WalkEntry): boolean {
+export function isPackable({ stat }: TreeEntry): boolean {
   return (stat.mode & S.S_IFMT) !== S.S_IFSOCK
 }
 
@@ -62,7 +62,7 @@ export class TreePacker {
    * @param inode the inode, for hard links: the same text for the same file
    * @param content the file to take the body from, instead of the entry's own
    */
-  addEntry(entry: WalkEntry, path: Buffer, inode: () => string, content?: number): FileBody | undefined {
+  addEntry(entry: TreeEntry, path: Buffer, inode: () => string, content?: number): FileBody | undefined {
     const { stat } = entry
     const first = stat.nlink > 1 ? this.#firstName(stat.mode, inode(), path) : undefined
     const member = memberOf(entry, path)
@@ -107,7 +107,7 @@ export class TreePacker {
   }
 }
 
-function memberOf({ stat, xattrs, target }: WalkEntry, path: Buffer): TarMember {
+function memberOf({ stat, xattrs, target }: TreeEntry, path: Buffer): TarMember {
   const { mode } = stat
   const type = TYPES.get(mode & S.S_IFMT) ?? 'file'
   return {

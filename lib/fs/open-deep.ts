@@ -18,7 +18,9 @@ export async function openDeep(rootFd: number, path: Buffer, flags: number): Pro
   }
 }
 
-/** The directory at `path`. Same. */
+/** The directory at `path`, the root itself where that is empty. Same. */
 export function openFolderDeep(rootFd: number, path: Buffer): Promise<number> {
-  return openDeep(rootFd, path, OPEN_FOLDER)
+  return openDeep(rootFd, path.length === 0 ? ROOT : path, OPEN_FOLDER)
 }
+
+const ROOT = Buffer.from('.')

@@ -69,6 +69,12 @@ export class Facts {
   }
 }
 
+/** One entry of a tree, however it was found: what {@link WalkEntry} tells. */
+export interface TreeEntry extends Pick<WalkEntry, Exclude<keyof WalkEntry, 'stat' | 'beside'>> {
+  readonly stat: Pick<Facts, keyof Facts>
+  readonly beside: Pick<Facts, keyof Facts> | undefined
+}
+
 /** One entry of a tree. Its Buffers are views of the batch; copy what is to outlive it. */
 export class WalkEntry {
   /** Relative to the root, `a/b/c`, without a leading slash; its own memory. */

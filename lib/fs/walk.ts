@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs'
 import { binding, type WalkOptions as ReadOptions } from '../native/binding.ts'
 import { filesOf, readRecords, type WalkEntry } from './walk-entry.ts'
 
-export type { Facts, WalkEntry } from './walk-entry.ts'
+export type { TreeEntry, WalkEntry } from './walk-entry.ts'
 
 export interface WalkOptions extends ReadOptions {
   readonly signal?: AbortSignal

@@ -51,16 +51,44 @@ export function removeMountPoint(path: string): void {
 /** STATX_ATTR_MOUNT_ROOT (5.8): two stats cannot tell a bind mount of the same file system. */
 const MOUNT_ROOT = 0x2000n
 
-/** The id of the mount whose root is at `path`, as statx gives it; undefined where there is none. */
+/**
+ * The id of the mount whose root is at `path`, as statx gives it; undefined where there is none. A FUSE mount whose
+ * process died is one like others.
+ */
 export async function mountIDAt(path: string): Promise<bigint | undefined> {
+  // A turn of the pool and an error cost more than a look, and most mount points are not there.
+  return isThere(path) ? mountedAt(path) : undefined
+}
+
+/** As {@link mountIDAt}, without a look from the calling thread: what is mounted may keep whoever looks waiting. */
+export async function mountedAt(path: string): Promise<bigint | undefined> {
   try {
-    // A turn of the pool and an error cost more than a look, and most mount points are not there.
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined
-    const flags = AT.AT_SYMLINK_NOFOLLOW | AT.AT_NO_AUTOMOUNT
+    const flags = AT.AT_SYMLINK_NOFOLLOW | AT.AT_NO_AUTOMOUNT | AT.AT_STATX_DONT_SYNC
     const { attributes, mountID } = await binding.statx(AT_FDCWD, path, flags)
     return (attributes & MOUNT_ROOT) === 0n ? undefined : mountID
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw error
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch (error) {
+    if (hasCode(error, 'ENOTCONN')) return true
+    throw error
+  }
+}
+
+/** Whether `path` is on a FUSE mount whose process died: whatever is done there fails from then on. */
+export async function isDead(path: Bytes): Promise<boolean> {
+  try {
+    // Of an inode the kernel may remember the attributes; this it asks the process every time.
+    await binding.statfs(path)
+    return false
+  } catch (error) {
+    if (hasCode(error, 'ENOTCONN', 'ECONNABORTED')) return true
     throw error
   }
 }

@@ -21,7 +21,7 @@ const BY_PARENTS: ReadonlySet<string> = new Set(['missing-lower', 'wrong-lower',
 /** Deletions that take as long as they take, each guarded by itself. */
 const OWN_LOCK: ReadonlySet<string> = new Set(['stale-staging', 'trash', 'probe-folder'])
 /** In a folder that may be mounted or unmounted this moment, which its subject's lock forbids. */
-const BY_SUBJECT: ReadonlySet<string> = new Set(['stale-merged', 'temp-file'])
+const BY_SUBJECT: ReadonlySet<string> = new Set(['dead-mount', 'stale-merged', 'temp-file'])
 
 export async function checkDriver(
   store: StoreContext,

@@ -202,6 +202,12 @@ export const KINDS = {
     meaning: "the layer's work folder is missing: it cannot be mounted writable",
     remedy: 'repair makes it anew',
   },
+  'dead-mount': {
+    severity: 'damage',
+    meaning:
+      'the process that served a mount has died (fuse-overlayfs): nothing can be read or written there',
+    remedy: 'repair unmounts it; what was written is in the layer',
+  },
   'stale-merged': {
     severity: 'rubbish',
     meaning: 'a mount point with nothing mounted on it',

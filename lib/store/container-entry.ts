@@ -166,6 +166,8 @@ function isMountPoint(path: string): boolean {
     return inside !== undefined && inside.dev !== statSync(dirname(path)).dev
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'EACCES')) return false
+    // The program that served it has died: it is one all the same, until it is unmounted.
+    if (hasCode(error, 'ENOTCONN')) return true
     throw error
   }
 }

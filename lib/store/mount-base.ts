@@ -3,6 +3,7 @@
  * kernel would let two overlays write to one upper directory (index=off), and what they leave there is undefined.
  */
 import type { MountOptions } from '../driver/driver.ts'
+import { expectAlive } from '../driver/home/mounts.ts'
 import { OverlaidError } from '../errors.ts'
 import { cloneMount, cloneMountFd, type Detached, mountIDAt } from '../native/mount.ts'
 import type { StoreContext } from './context.ts'
@@ -52,7 +53,7 @@ export async function findBase(
   for (const base of bases) {
     const isSame = query.share && base.path === query.merged
     const problem = isSame ? shareProblem(base.options, request) : cloneProblem(base.options, request)
-    if (problem === undefined) return base
+    if (problem === undefined) return await expectServed(store, base, query)
     problems.push(problem)
   }
   if (query.isReadOnly && !query.share) return undefined
@@ -63,6 +64,13 @@ export async function findBase(
   }
   if (query.isReadOnly || live.length === 0) return undefined
   throw outOfReach(query.label, live)
+}
+
+/** @throws ERR_DEAD_MOUNT when the program behind the mount has died */
+async function expectServed({ driver }: StoreContext, base: Base, { label }: BaseQuery): Promise<Base> {
+  const path = base.path ?? `/proc/self/fd/${String(base.fd)}/.`
+  if (driver.server !== undefined) await expectAlive(path, label, driver.server)
+  return base
 }
 
 /** The mounts that this process can reach; the one at `merged` first, also when nobody of ours made it. */

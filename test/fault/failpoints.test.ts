@@ -20,12 +20,13 @@ it('are named by a literal of their own', () => {
   expect(names.length).toBe(calls())
 })
 
-describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr'))('a failpoint', () => {
+describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr', 'canFuse'))('a failpoint', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'overlaid-failpoints-'))
   watchLeaks(() => [scratch])
   const bases = new Map<string, Base>()
   beforeAll(async () => {
-    for (const driver of ['overlay2', 'vfs']) bases.set(driver, await makeBase(scratch, driver))
+    for (const driver of ['overlay2', 'fuse-overlayfs', 'vfs'])
+      bases.set(driver, await makeBase(scratch, driver))
   })
   const baseOf = (driver: string): Base => bases.get(driver) ?? { base: '', archive: '' }
   afterAll(() => rmSync(scratch, { recursive: true, force: true }))
@@ -66,11 +67,10 @@ describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr'))('a failpoint
 
   // Those of btrfs are in btrfs.test.ts.
   const names = failpoints().filter((name) => !name.startsWith('driver.btrfs.'))
-  const isTree = (name: string): boolean => /^driver\.tree(-remove)?\./.test(name)
   const replacing = names.filter((name) => name.startsWith('layer.replace.') || name === TREE_EXCHANGE)
   const others = names
     .filter((name) => !replacing.includes(name))
-    .flatMap((name) => (isTree(name) ? ['vfs'] : driversOf(name)).map((driver) => ({ driver, name })))
+    .flatMap((name) => driversOf(name).map((driver) => ({ driver, name })))
 
   it.each(others)('$name, killed at on $driver, leaves the store sound', async ({ driver, name }) => {
     const { root, end, error } = await interrupt(driver, `${name}=kill`)
@@ -120,7 +120,9 @@ const TREE_EXCHANGE = 'driver.tree.before-exchange'
 
 /** Those with which the workload gets there: what is of one driver alone has its own steps. */
 function driversOf(name: string): string[] {
-  return /^driver\./.test(name) ? ['overlay2'] : ['overlay2', 'vfs']
+  if (/^driver\.tree(-remove)?\./.test(name)) return ['vfs']
+  if (name.startsWith('driver.fuse-')) return ['fuse-overlayfs']
+  return name.startsWith('driver.') ? ['overlay2'] : ['overlay2', 'vfs']
 }
 
 /** A layer's content, the folder of it, and its record. */

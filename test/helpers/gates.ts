@@ -116,6 +116,13 @@ const attempts = {
     '-c',
     'import ctypes,sys; sys.exit(ctypes.CDLL(None).syscall(430,b"tmpfs",0) < 0)',
   ),
+  /** fuse-overlayfs merges: the program, /dev/fuse, and the right to mount. */
+  canFuse: () =>
+    inTempDir((dir) => {
+      for (const name of ['lower', 'm']) mkdirSync(join(dir, name))
+      run('fuse-overlayfs', '-o', `lowerdir=${join(dir, 'lower')}`, join(dir, 'm'))
+      run('umount', join(dir, 'm'))
+    }),
   hasDocker: tryTool('docker', '--version'),
   hasDockerd: tryTool('dockerd', '--version'),
   hasContainerd: tryTool('containerd', '--version'),

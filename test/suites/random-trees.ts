@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Driver, MountOptions } from '../../lib/driver/driver.ts'
 import { compareTrees, furnished, step, type Step, takeAll } from '../fixtures/random-steps.ts'
-import { missing } from '../helpers/gates.ts'
+import { type Gate, missing } from '../helpers/gates.ts'
 import { collect, streamOf } from '../helpers/image.ts'
 import { type FileSystemKind, type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { dumpTree, printable, readTree } from '../helpers/tree.ts'
@@ -20,12 +20,17 @@ export interface RandomTrees {
   readonly kind?: FileSystemKind
   /** See compareTrees. */
   readonly byContent: boolean
+  /** What the machine needs besides. */
+  readonly needs?: readonly Gate[]
+  /** Waits for what mounts below `dir` leave behind for a moment. */
+  readonly settled?: (dir: string) => Promise<void>
   readonly variants: readonly (readonly [what: string, options: MountOptions])[]
 }
 
 /** Registers the cases. */
-export function randomTrees({ name, open, kind = 'tmpfs', byContent, variants }: RandomTrees): void {
-  describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr'))(
+export function randomTrees(options: RandomTrees): void {
+  const { name, open, kind = 'tmpfs', byContent, needs = [], settled, variants } = options
+  describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr', ...needs))(
     `random trees on ${name}`,
     () => {
       let fs: LoopFileSystem
@@ -122,6 +127,7 @@ export function randomTrees({ name, open, kind = 'tmpfs', byContent, variants }:
             ),
             { numRuns: runs },
           )
+          await settled?.(fs.dir)
         },
       )
     },

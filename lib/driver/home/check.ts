@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import type { DriverProblem } from '../driver.ts'
 import { type Home, MODES } from './home.ts'
+import { unmountPlace } from './mount-place.ts'
 import { isAbandonedProbe, PROBE_PREFIX, removeAbandonedProbe } from './probe-folder.ts'
 import { isAbandoned, listStaging, withAbandoned } from './staging-folder.ts'
 import { deleteTree, listTrash, moveToTrash } from './trash.ts'
@@ -57,7 +58,10 @@ export async function leftovers(home: Home): Promise<DriverProblem[]> {
   for (const path of await listStaging(home.path)) {
     if (!(await isAbandoned(path))) continue
     const repair = async (): Promise<void> => {
-      await withAbandoned(path, async () => deleteTree(await moveToTrash(home.path, path)))
+      await withAbandoned(path, async () => {
+        await unmountPlace(path)
+        await deleteTree(await moveToTrash(home.path, path))
+      })
     }
     problems.push(rubbish('stale-staging', path, 'its owner died before the layer was whole', repair))
   }

@@ -1,6 +1,13 @@
 /** The mounts of merged views at their places in a home: made at the first get, counted, undone at the last put. */
 import { hasCode, OverlaidError } from '../../errors.ts'
-import { attachAtHome, type Detached, mountIDAt, removeMountPoint, unmount } from '../../native/mount.ts'
+import {
+  attachAtHome,
+  type Detached,
+  isDead,
+  mountIDAt,
+  removeMountPoint,
+  unmount,
+} from '../../native/mount.ts'
 import type { MountOptions } from '../driver.ts'
 
 /** What a driver brings. */
@@ -9,6 +16,10 @@ export interface Mountable {
   mergedPath(id: string): string
   /** The merged tree of `id` as a detached mount: what get() attaches. @throws ERR_LAYER_NOT_FOUND */
   openMount(id: string, options: MountOptions): Promise<Detached>
+  /** See Driver.server. */
+  readonly server?: string
+  /** Called when `id` is unmounted: waits for what served it. */
+  ended?(id: string): Promise<void>
 }
 
 export class Mounts {
@@ -27,6 +38,8 @@ export class Mounts {
     return this.#inTurn(id, async () => {
       const count = await this.#countOf(id, merged)
       if (count === 0) await this.#mount(id, merged, options)
+      else if (this.#driver.server !== undefined)
+        await expectAlive(merged, `layer ${id}`, this.#driver.server)
       this.#counts.set(id, count + 1)
       return merged
     })
@@ -37,7 +50,7 @@ export class Mounts {
     const merged = this.#driver.mergedPath(id)
     return this.#inTurn(id, async () => {
       const count = this.#counts.get(id) ?? ((await isMountPoint(merged)) ? 1 : 0)
-      if (count === 1) await unmountMerged(merged, force)
+      if (count === 1) await this.#unmount(id, merged, force)
       if (count <= 1) this.#counts.delete(id)
       else this.#counts.set(id, count - 1)
     })
@@ -58,7 +71,7 @@ export class Mounts {
   async unmountAll(): Promise<void> {
     for (const id of [...this.#counts.keys()]) {
       await this.#inTurn(id, async () => {
-        await unmountMerged(this.#driver.mergedPath(id), true)
+        await this.#unmount(id, this.#driver.mergedPath(id), true)
         this.#counts.delete(id)
       })
     }
@@ -71,6 +84,12 @@ export class Mounts {
     } finally {
       await fd.closeAsync()
     }
+  }
+
+  async #unmount(id: string, merged: string, force: boolean): Promise<void> {
+    await unmountMerged(merged, force)
+    // A forced one may be busy for as long as it likes.
+    if (!force) await this.#driver.ended?.(id)
   }
 
   /** What is counted ends with the mount: another process may have undone it. */
@@ -89,6 +108,19 @@ export class Mounts {
       if (this.#turns.get(id) === turn) this.#turns.delete(id)
     }
   }
+}
+
+/** @throws ERR_DEAD_MOUNT when the process of `server` that serves the mount at `path` has died */
+export async function expectAlive(path: string, label: string, server: string): Promise<void> {
+  if (!(await isDead(path))) return
+  throw new OverlaidError(
+    'ERR_DEAD_MOUNT',
+    `the ${server} process of ${label} has died: nothing can be read or written`,
+    {
+      path,
+      hint: 'what was written is in the layer; force the unmount, then mount it again',
+    },
+  )
 }
 
 async function isMountPoint(path: string): Promise<boolean> {

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
+import { unmountPlace } from './mount-place.ts'
 
 /** What they are called; a crash may leave one, empty but for a few small files. */
 export const PROBE_PREFIX = '.overlaid-probe-'
@@ -85,5 +86,10 @@ export async function isAbandonedProbe(path: string): Promise<boolean> {
 export async function removeAbandonedProbe(path: string): Promise<void> {
   const lock = await lockProbe(path)
   if (lock === undefined) return
-  await rm(path, { recursive: true, force: true }).finally(() => lock.close())
+  try {
+    await unmountPlace(path)
+    await rm(path, { recursive: true, force: true })
+  } finally {
+    lock.close()
+  }
 }

@@ -28,6 +28,8 @@ export interface OpenTree extends AsyncDisposable {
 export interface Unpacking {
   readonly home: Home
   readonly marks: Marks
+  /** Gives a settled layer other marks, where it was unpacked with passing ones. */
+  translate?(diffFd: number, settled: Settled): Promise<void>
   /** @throws ERR_LAYER_NOT_FOUND */
   expectLayer(id: string): void
   /** The merged content of `id`, read-only. */
@@ -175,10 +177,12 @@ export async function settleIn(
   diff: string,
   below: number | undefined,
   notes: ApplyNotes,
-  { home, marks }: Unpacking,
+  unpacking: Unpacking,
 ): Promise<Settled> {
+  const { home, marks } = unpacking
   using fd = openFolder(diff)
   const settled = await settleLayer(fd.fd, below, notes, { marks })
+  await unpacking.translate?.(fd.fd, settled)
   // One syncfs costs less than an fsync a file, and brings the folders' entries along.
   if (home.durability === 'full') await binding.syncfs(fd.fd)
   return settled

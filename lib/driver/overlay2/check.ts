@@ -10,7 +10,7 @@ import { rename, rm, rmdir, symlink, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
 import { mkdirDurable, TEMP_PREFIX, writeFileAtomic } from '../../fs/atomic.ts'
-import { mountIDAt } from '../../native/mount.ts'
+import { isDead, mountIDAt, unmount } from '../../native/mount.ts'
 import type { DriverProblem } from '../driver.ts'
 import {
   damage,
@@ -32,12 +32,13 @@ export async function checkHome(
   ids: readonly string[],
   referenced: ReadonlyMap<string, string | undefined>,
   remove: (id: string) => Promise<void>,
+  server?: string,
 ): Promise<DriverProblem[]> {
   const names = await linkNames(home, ids, referenced)
   const pathOf = (id: string): string => folderOf(home.path, id).dir
   const problems = [...missingLayers(ids, referenced, pathOf), ...(await looseMode(home.path))]
   for (const id of ids) {
-    if (referenced.has(id)) problems.push(...(await checkLayer({ home, id, referenced, names })))
+    if (referenced.has(id)) problems.push(...(await checkLayer({ home, id, referenced, names, server })))
   }
   problems.push(...orphanLayers(ids, referenced, pathOf, remove))
   problems.push(...(await danglingLinks(home, names, referenced)), ...(await leftovers(home)))
@@ -50,6 +51,8 @@ interface LayerCheck {
   readonly referenced: ReadonlyMap<string, string | undefined>
   /** The link name of each layer: what its `link` says, or what it will say when it is mended. */
   readonly names: ReadonlyMap<string, string>
+  /** See Driver.server. */
+  readonly server: string | undefined
 }
 
 async function checkLayer(check: LayerCheck): Promise<DriverProblem[]> {
@@ -59,6 +62,7 @@ async function checkLayer(check: LayerCheck): Promise<DriverProblem[]> {
     ...(await checkLink(check, folder)),
     ...(await checkLower(check, folder)),
     ...(await looseMode(folder.dir)),
+    ...(await checkMount(check, folder)),
     ...(await staleFiles(check.home, folder)),
   ]
 }
@@ -172,12 +176,22 @@ function chainAbove(id: string, referenced: ReadonlyMap<string, string | undefin
   return chain
 }
 
+async function checkMount({ home, server }: LayerCheck, { merged }: LayerFolder): Promise<DriverProblem[]> {
+  const isMounted = (await mountIDAt(merged)) !== undefined
+  if (!isMounted && (await find(merged)) !== undefined) {
+    const detail = 'nothing is mounted there'
+    return [rubbish('stale-merged', merged, detail, () => removeMerged(home, merged))]
+  }
+  if (!isMounted || server === undefined || !(await isDead(merged))) return []
+  const repair = async (): Promise<void> => {
+    await unmount(merged, { detach: true })
+    await removeMerged(home, merged)
+  }
+  return [damage('dead-mount', merged, `the ${server} process of the mount has died`, repair)]
+}
+
 async function staleFiles(home: Home, folder: LayerFolder): Promise<DriverProblem[]> {
   const problems: DriverProblem[] = []
-  if ((await find(folder.merged)) !== undefined && (await mountIDAt(folder.merged)) === undefined) {
-    const detail = 'nothing is mounted there'
-    problems.push(rubbish('stale-merged', folder.merged, detail, () => removeMerged(home, folder.merged)))
-  }
   for (const name of (await namesIn(folder.dir)).filter((found) => found.startsWith(TEMP_PREFIX))) {
     const path = join(folder.dir, name)
     problems.push(rubbish('temp-file', path, 'a write was cut off', () => rm(path, { force: true })))

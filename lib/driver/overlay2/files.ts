@@ -5,9 +5,9 @@ import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { cleanName } from '../../tar/name.ts'
 import type { DetachedMount, FileGetter } from '../driver.ts'
+import type { UpperBackend } from './backend.ts'
 import { folderOf } from './layout.ts'
 import { readLower } from './links.ts'
-import { openView } from './view.ts'
 
 /** O_NONBLOCK: a fifo that someone put in a file's place must not hang the reader. */
 const OPEN_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -21,16 +21,16 @@ const OPEN_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLO
  * each step of a path an entry of the upper hides what lower layers have by that name.
  */
 export class LayerFiles implements FileGetter {
-  readonly #home: string
+  readonly #backend: UpperBackend
   readonly #id: string
   readonly #diff: OwnedFd
   #view: Promise<DetachedMount> | undefined
 
-  constructor(home: string, id: string) {
-    this.#home = home
+  constructor(backend: UpperBackend, id: string) {
+    this.#backend = backend
     this.#id = id
     const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
-    this.#diff = new OwnedFd(openSync(folderOf(home, id).diff, flags))
+    this.#diff = new OwnedFd(openSync(folderOf(backend.home.path, id).diff, flags))
   }
 
   async open(name: Uint8Array): Promise<number> {
@@ -58,9 +58,9 @@ export class LayerFiles implements FileGetter {
   }
 
   async #mountView(): Promise<DetachedMount | undefined> {
-    const base = readLower(folderOf(this.#home, this.#id)).length === 0
+    const base = readLower(folderOf(this.#backend.home.path, this.#id)).length === 0
     if (base) return undefined
-    this.#view ??= openView(this.#home, this.#id)
+    this.#view ??= this.#backend.openView(this.#id)
     return await this.#view
   }
 

@@ -41,6 +41,6 @@ async function mountUnmapped(home: string, id: string, options: OpenOptions): Pr
   return await mountView(home, id, options)
 }
 
-function isCommitted({ committed }: LayerFolder): boolean {
+export function isCommitted({ committed }: LayerFolder): boolean {
   return lstatSync(committed, { throwIfNoEntry: false }) !== undefined
 }

@@ -20,34 +20,34 @@ import type { Home } from '../home/home.ts'
 import { settleIn, StagedUpper, stageUpper, type Unpacking, unpackInto } from '../home/staged.ts'
 import type { StagingFolder } from '../home/staging-folder.ts'
 import { moveToTrash } from '../home/trash.ts'
-import { OVERLAY_MARKS } from '../upper/marks.ts'
+import type { UpperBackend } from './backend.ts'
 import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, layerExists, makeLink, nameInLinks, newLinkName, readLink } from './links.ts'
 import { alreadyThere, lowerOver, markCommitted, renameInto } from './publish.ts'
-import { openView } from './view.ts'
 
-function unpackingIn(home: Home): Unpacking {
+function unpackingFor(backend: UpperBackend): Unpacking {
+  const { home, marking } = backend
   const expectLayer = (id: string): void => void existingFolder(home.path, id)
-  return { home, marks: OVERLAY_MARKS, expectLayer, openTree: (id) => openView(home.path, id) }
+  return { home, ...marking, expectLayer, openTree: (id) => backend.openView(id) }
 }
 
 /** Opens an empty staged layer. */
-export function stageLayer(home: Home): Promise<Staged> {
-  const unpacking = unpackingIn(home)
+export function stageLayer(backend: UpperBackend): Promise<Staged> {
+  const unpacking = unpackingFor(backend)
   return stageUpper(unpacking, (folder) => new Staged(unpacking, folder))
 }
 
 /** Unpacks `tar` into the empty layer `folder`, whose parent is `parent`. Returns its size. */
 export async function applyTo(
-  home: Home,
+  backend: UpperBackend,
   folder: LayerFolder,
   parent: string | undefined,
   tar: AsyncIterable<Buffer>,
   options: ApplyOptions,
 ): Promise<number> {
-  const unpacking = unpackingIn(home)
-  const notes = await unpackInto(folder.diff, tar, { ...options, marks: OVERLAY_MARKS })
-  await using view = parent === undefined ? undefined : await openView(home.path, parent)
+  const unpacking = unpackingFor(backend)
+  const notes = await unpackInto(folder.diff, tar, { ...options, marks: unpacking.marks })
+  await using view = parent === undefined ? undefined : await unpacking.openTree(parent)
   const { added } = await settleIn(folder.diff, view?.fd.fd, notes, unpacking)
   return notes.size + added
 }

@@ -4,15 +4,14 @@ import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { MOUNT_ATTR } from '../../native/flags.ts'
 import { cloneMapped } from '../../native/mount.ts'
-import { walk, type WalkEntry } from '../../fs/walk.ts'
+import { type TreeEntry, walk } from '../../fs/walk.ts'
 import type { DetachedMount } from '../driver.ts'
 import { type DiffEntry, type DiffOptions, diffEntries, inodeOf } from '../upper/diff.ts'
 import { type IDMap, inverse, openUserNamespace } from '../id-map.ts'
-import { readFeatures } from './features.ts'
+import type { UpperBackend } from './backend.ts'
 import { readIDMap } from './id-map-file.ts'
 import type { LayerFolder } from './layout.ts'
 import { isDirectory } from '../upper/upper.ts'
-import { openView } from './view.ts'
 
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
@@ -39,19 +38,17 @@ export class UpperReader implements AsyncDisposable {
     this.#view = view
   }
 
-  /** Mounts the merged view too when the upper may hold renamed folders or bare metadata, and only then. */
-  static async open(home: string, id: string, folder: LayerFolder): Promise<UpperReader> {
-    const { userxattr, redirectDir } = readFeatures(folder)
-    const prefix = userxattr ? 'user.overlay.' : 'trusted.overlay.'
-    const view = redirectDir ? await openView(home, id) : undefined
+  static async open(backend: UpperBackend, id: string, folder: LayerFolder): Promise<UpperReader> {
+    const idMap = readIDMap(folder)
+    const mapped = idMap !== undefined
+    const fd = mapped ? await openUnmapped(folder.diff, idMap) : openSync(folder.diff, DIRECTORY)
+    const diff = new OwnedFd(fd)
     try {
-      const idMap = readIDMap(folder)
-      const mapped = idMap !== undefined
-      const diff = mapped ? await openUnmapped(folder.diff, idMap) : openSync(folder.diff, DIRECTORY)
-      const options = { prefix, mapped, ...(view === undefined ? {} : { view: view.fd.fd }) } as const
-      return new UpperReader(new OwnedFd(diff), options, view)
+      const { view, ...reading } = await backend.reading(id, diff.fd)
+      const options = { ...reading, mapped, ...(view !== undefined && { view: view.fd.fd }) }
+      return new UpperReader(diff, options, view)
     } catch (error) {
-      await view?.[Symbol.asyncDispose]()
+      diff.close()
       throw error
     }
   }
@@ -88,9 +85,9 @@ type Sized = Pick<DiffEntry, 'entry' | 'merged'>
 /** Without a view nothing in the upper stands for something elsewhere, and attributes need not be read. */
 async function* sized(diffFd: number, options: DiffOptions): AsyncGenerator<Iterable<Sized>> {
   if (options.view !== undefined) yield* diffEntries(diffFd, options)
-  else for await (const entries of walk(diffFd, { xattrs: false })) yield unmerged(entries)
+  else for await (const entries of (options.walk ?? walk)(diffFd, { xattrs: false })) yield unmerged(entries)
 }
 
-function* unmerged(entries: Iterable<WalkEntry>): Generator<Sized> {
+function* unmerged(entries: Iterable<TreeEntry>): Generator<Sized> {
   for (const entry of entries) yield { entry, merged: false }
 }

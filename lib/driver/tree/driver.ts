@@ -34,6 +34,7 @@ import { Mounts } from '../home/mounts.ts'
 import { stageUpper, type Unpacking } from '../home/staged.ts'
 import { Trash } from '../home/trash.ts'
 import { mountAttributes } from '../mount-attributes.ts'
+import { noIDMaps, noSizes } from '../refusals.ts'
 import { type TarPiece, TarStream } from '../tar-stream.ts'
 import { PASSING_MARKS } from '../upper/marks.ts'
 import type { TreeBackend } from './backend.ts'
@@ -327,16 +328,4 @@ function refuseOverlayOptions(name: string, options: MountOptions): void {
     'ERR_INVALID_ARGUMENT',
     `the driver ${name} mounts no overlay: it has no option ${asked.join(', ')}`,
   )
-}
-
-function noSizes(name: string): OverlaidError {
-  return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot limit the size of a container`, {
-    hint: 'leave the size out, or use overlay2 on ext4 or XFS with project quotas, or btrfs',
-  })
-}
-
-function noIDMaps(name: string): OverlaidError {
-  return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot map the ids of a container`, {
-    hint: 'leave the id map out, or use overlay2',
-  })
 }

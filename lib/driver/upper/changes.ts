@@ -12,22 +12,15 @@ import { closeSync } from 'node:fs'
 import { hasCode } from '../../errors.ts'
 import { openFolderDeep } from '../../fs/open-deep.ts'
 import { isSameContent } from './same-content.ts'
-import { type Facts, joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
+import { joinBytes, type TreeEntry, walk } from '../../fs/walk.ts'
 import { binding } from '../../native/binding.ts'
 import { S } from '../../native/flags.ts'
 import type { Change } from '../driver.ts'
 import { MACHINES_XATTR } from '../machines-xattr.ts'
-import {
-  holdsXattrWhiteouts,
-  isDirectory,
-  isOpaque,
-  isRedirected,
-  isWhiteout,
-  type MarkPrefix,
-} from './upper.ts'
+import type { Reading } from './diff.ts'
+import { holdsXattrWhiteouts, isDirectory, isOpaque, isRedirected, isWhiteout } from './upper.ts'
 
-export interface ChangesOptions {
-  readonly prefix: MarkPrefix
+export interface ChangesOptions extends Reading {
   /** The merged view of the layer itself: read in place of the upper below a renamed directory. */
   readonly view?: number
   /** The tree's root: files that may differ in their content alone are read, there and in the parent. */
@@ -47,7 +40,11 @@ export async function listChanges(
   const name = `${options.prefix}opaque`
   const value = await binding.fgetxattr(diffFd, name)
   const xattrWhiteouts = value !== undefined && holdsXattrWhiteouts([{ name, value }], options.prefix)
-  const root = { path: Buffer.alloc(0), wasDirectory: parentFd !== undefined, hides: false }
+  const root = {
+    path: Buffer.alloc(0),
+    wasDirectory: parentFd !== undefined,
+    hides: options.opaqueRoot === true,
+  }
   await comparison.compare(diffFd, parentFd, { ...root, merged: false, xattrWhiteouts })
   return comparison.changes.sort((a, b) => Buffer.compare(a.path, b.path))
 }
@@ -105,10 +102,11 @@ class Comparison {
   /** Compares all that is below `folder`, open as `fd`, with what the parent has there, open as `besideFd`. */
   async compare(fd: number, besideFd: number | undefined, folder: Folder): Promise<void> {
     const { signal } = this.#options
+    const read = folder.merged ? walk : (this.#options.walk ?? walk)
     const reading = { xattrs: true, ...(signal && { signal }), ...(besideFd !== undefined && { besideFd }) }
     const levels = [this.#enter(folder, true)]
     let skipBelow = Infinity
-    for await (const entries of walk(fd, reading)) {
+    for await (const entries of read(fd, reading)) {
       for (const entry of entries) {
         if (entry.depth > skipBelow) continue
         skipBelow = Infinity
@@ -128,7 +126,7 @@ class Comparison {
   }
 
   /** Tells of the entry itself; of a directory gives what is to be known inside it. */
-  #tell(entry: WalkEntry, folder: Level, rewritten: boolean): Level | undefined {
+  #tell(entry: TreeEntry, folder: Level, rewritten: boolean): Level | undefined {
     const { prefix, exact = false } = this.#options
     const { beside } = entry
     const path = joinBytes(folder.path, entry.name)
@@ -158,7 +156,7 @@ class Comparison {
     return this.#enter(inner, beside === undefined || changed)
   }
 
-  async #isRewritten(entry: WalkEntry): Promise<boolean> {
+  async #isRewritten(entry: TreeEntry): Promise<boolean> {
     const { contentOf } = this.#options
     if (contentOf === undefined || this.#parentFd === undefined || !mayBeRewritten(entry)) return false
     try {
@@ -219,8 +217,10 @@ class Comparison {
 
 const SLASH = Buffer.from('/')
 
+type BesideFacts = NonNullable<TreeEntry['beside']>
+
 /** moby's statDifferent: of directories neither size nor time is a measure of change. */
-function isDifferent({ stat }: WalkEntry, old: Facts): boolean {
+function isDifferent({ stat }: TreeEntry, old: BesideFacts): boolean {
   if (stat.mode !== old.mode || stat.uid !== old.uid || stat.gid !== old.gid) return true
   if (stat.rdevMajor !== old.rdevMajor || stat.rdevMinor !== old.rdevMinor) return true
   if ((stat.mode & S.S_IFMT) === S.S_IFDIR) return false
@@ -228,23 +228,23 @@ function isDifferent({ stat }: WalkEntry, old: Facts): boolean {
 }
 
 /** A time without nanoseconds came through a tar: it equals any in its second. */
-function isSameTime(a: Facts, b: Facts): boolean {
+function isSameTime(a: BesideFacts, b: BesideFacts): boolean {
   return a.mtimeSec === b.mtimeSec && (a.mtimeNsec === b.mtimeNsec || a.mtimeNsec === 0 || b.mtimeNsec === 0)
 }
 
 /** Alike in all but that one of the times has lost its nanoseconds. */
-function mayBeRewritten({ stat, beside }: WalkEntry): boolean {
+function mayBeRewritten({ stat, beside }: TreeEntry): boolean {
   if (beside === undefined || (stat.mode & S.S_IFMT) !== S.S_IFREG || stat.mode !== beside.mode) return false
   if (stat.size !== beside.size || stat.size === 0 || stat.mtimeSec !== beside.mtimeSec) return false
   return (stat.mtimeNsec === 0) !== (beside.mtimeNsec === 0)
 }
 
 /** Of one kind, and different in what moby does not look at. */
-function isInexact(entry: WalkEntry, beside: Facts): boolean {
+function isInexact(entry: TreeEntry, beside: BesideFacts): boolean {
   return hasOtherXattrs(entry) || (isDirectory(entry) && !isSameTime(entry.stat, beside))
 }
 
-function hasOtherXattrs({ xattrs, besideXattrs }: WalkEntry): boolean {
+function hasOtherXattrs({ xattrs, besideXattrs }: TreeEntry): boolean {
   const [now, before] = [xattrs, besideXattrs].map((all) =>
     all.filter(({ name }) => !MACHINES_XATTR.test(name)),
   )
@@ -258,7 +258,7 @@ function hasOtherXattrs({ xattrs, besideXattrs }: WalkEntry): boolean {
 const CAPABILITY = 'security.capability'
 
 /** Only files that are alike in all else get here, and only regular ones have capabilities. */
-function hasOtherCapability({ xattrs, besideXattrs }: WalkEntry, beside: Facts): boolean {
+function hasOtherCapability({ xattrs, besideXattrs }: TreeEntry, beside: BesideFacts): boolean {
   if ((beside.mode & S.S_IFMT) !== S.S_IFREG) return false
   const [before, after] = [besideXattrs, xattrs].map(
     (all) => all.find(({ name }) => name === CAPABILITY)?.value,

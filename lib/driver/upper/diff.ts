@@ -7,8 +7,9 @@
  * times in whole seconds, no user names, file type bits in the mode. Unlike moby's, all xattrs are in it.
  */
 import { closeSync, constants } from 'node:fs'
-import { joinBytes, walk, type WalkEntry } from '../../fs/walk.ts'
-import { binding } from '../../native/binding.ts'
+import { joinBytes, type TreeEntry, walk, type WalkOptions } from '../../fs/walk.ts'
+import { binding, type Stat } from '../../native/binding.ts'
+import { AT } from '../../native/flags.ts'
 import { OPAQUE_MARK, whiteoutName } from '../../oci/whiteout.ts'
 import type { TarMember } from '../../tar/encode.ts'
 import type { FileBody, TarPiece } from '../tar-stream.ts'
@@ -23,8 +24,21 @@ import {
   type MarkPrefix,
 } from './upper.ts'
 
-export interface DiffOptions {
+/** {@link walk}, or what takes its place where marks have another form. */
+export type Walk = (
+  rootFd: number,
+  options: WalkOptions,
+) => AsyncGenerator<Iterable<TreeEntry>, void, undefined>
+
+/** How the marks of an upper directory are read. */
+export interface Reading {
   readonly prefix: MarkPrefix
+  readonly walk?: Walk
+  /** The root hides all that is below it, which overlayfs has no mark for. */
+  readonly opaqueRoot?: boolean
+}
+
+export interface DiffOptions extends Reading {
   /** The merged view of the layer, for what the upper holds by reference only: renamed folders, bare metadata. */
   readonly view?: number
   /** The ids are mapped: whiteouts, which are the mounter's and not the container's, have no id there. */
@@ -34,7 +48,7 @@ export interface DiffOptions {
 
 /** One thing that the layer says of a path. Valid until the next ones are asked for. */
 export interface DiffEntry {
-  readonly entry: WalkEntry
+  readonly entry: TreeEntry
   readonly path: Buffer
   /** `opaque`: a directory that hides what lower layers have in it. */
   readonly kind: 'whiteout' | 'opaque' | 'plain'
@@ -55,7 +69,7 @@ export async function* diffEntries(
   const marks = new Marks(options.prefix)
   await marks.readRoot(diffFd)
   const reading = { xattrs: true, ...(bodies !== undefined && { bodies }), ...(signal && { signal }) }
-  for await (const entries of walk(diffFd, reading)) {
+  for await (const entries of (options.walk ?? walk)(diffFd, reading)) {
     let found: DiffEntry[] = []
     for (const entry of entries) {
       const kind = marks.kindOf(entry)
@@ -89,7 +103,7 @@ class Marks {
   }
 
   /** Of each entry in the walk's order; undefined for what is not to be told. */
-  kindOf(entry: WalkEntry): DiffEntry['kind'] | undefined {
+  kindOf(entry: TreeEntry): DiffEntry['kind'] | undefined {
     const { depth } = entry
     if (depth > this.#skipBelow) return undefined
     this.#skipBelow = Infinity
@@ -133,6 +147,7 @@ export async function* diffPieces(
   options: DiffOptions,
 ): AsyncGenerator<TarPiece, void, undefined> {
   const packer = new TreePacker()
+  if (options.opaqueRoot === true) packer.add(await opaqueRootMember(diffFd))
   for await (const found of diffEntries(diffFd, options, SMALL_BODY)) {
     for (const one of found) {
       if (isBareMetadata(one, options)) {
@@ -193,7 +208,7 @@ async function* packFromView(
 }
 
 /** Never a hard link, though the kernel makes the whiteouts of one upper links of one inode. */
-function whiteoutMember({ path, name, stat }: WalkEntry): TarMember {
+function whiteoutMember({ path, name, stat }: TreeEntry): TarMember {
   const parent = path.subarray(0, path.length - name.length)
   return {
     name: Buffer.concat([parent, whiteoutName(name)]),
@@ -206,8 +221,17 @@ function whiteoutMember({ path, name, stat }: WalkEntry): TarMember {
   }
 }
 
+interface DirectoryFacts {
+  readonly path: Buffer
+  readonly stat: Pick<Stat, 'mode' | 'uid' | 'gid'>
+}
+
+async function opaqueRootMember(diffFd: number): Promise<TarMember> {
+  return opaqueMember({ path: Buffer.alloc(0), stat: await binding.statx(diffFd, '', AT.AT_EMPTY_PATH) })
+}
+
 /** moby gives it the directory's permissions and owner, and no time. */
-function opaqueMember({ path, stat }: WalkEntry): TarMember {
+function opaqueMember({ path, stat }: DirectoryFacts): TarMember {
   return {
     name: joinBytes(path, OPAQUE_MARK),
     type: 'file',

@@ -1,0 +1,78 @@
+/** The program fuse-overlayfs: the only one that is ever started, by an argv of its own and never by a shell. */
+import { execFile, spawn } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
+import { promisify } from 'node:util'
+import { OverlaidError } from '../../errors.ts'
+
+export const PROGRAM = 'fuse-overlayfs'
+
+/** The first of its name in PATH. @throws ERR_NO_PROGRAM */
+export function findProgram(): string {
+  const folders = (process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(':').filter(isAbsolute)
+  const found = folders.map((folder) => join(folder, PROGRAM)).find(isExecutable)
+  if (found !== undefined) return found
+  throw new OverlaidError(
+    'ERR_NO_PROGRAM',
+    `the program ${PROGRAM} is not installed: it is in no folder of PATH`,
+    {
+      hint: `install it: apt-get install ${PROGRAM}, or the same with dnf, apk or pacman`,
+    },
+  )
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    // Any errno: it is not there, or not for us; the next folder may have one.
+    return false
+  }
+}
+
+export interface StartOptions {
+  readonly cwd: string
+  /** A file for what the program prints. */
+  readonly output: number
+  /** A descriptor that it keeps open as long as it runs. */
+  readonly keep?: number
+}
+
+/** A program that was started. */
+export interface Started {
+  /** Settles when it has ended; by then it is no zombie. @throws when it could not be started */
+  readonly end: Promise<number | NodeJS.Signals>
+}
+
+/**
+ * Starts the program, which outlives this process if it runs by then. It is told nothing of our environment, and is in
+ * a session of its own, so that a Ctrl-C is not for it.
+ */
+export function start(
+  program: string,
+  args: readonly string[],
+  { cwd, output, keep }: StartOptions,
+): Started {
+  const kept = keep === undefined ? [] : [keep]
+  const child = spawn(program, args, {
+    cwd,
+    env: {},
+    detached: true,
+    stdio: ['ignore', output, output, ...kept],
+  })
+  child.unref()
+  const end = new Promise<number | NodeJS.Signals>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code, signal) => resolve(code ?? signal ?? 'SIGKILL'))
+  })
+  // Whoever starts a daemon has no use for its end.
+  end.catch(() => undefined)
+  return { end }
+}
+
+/** As it says of itself, e.g. `1.10`. */
+export async function programVersion(): Promise<string> {
+  const { stdout } = await promisify(execFile)(findProgram(), ['--version'], { env: {} })
+  return /fuse-overlayfs:? (?:version )?(\d\S*)/.exec(stdout)?.[1] ?? 'unknown'
+}

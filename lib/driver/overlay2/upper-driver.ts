@@ -1,0 +1,265 @@
+/**
+ * A driver whose layers are upper directories, each with the chain of those below it: overlay2's home, and what all who
+ * use it do alike. See {@link Driver} for what each method promises, layout.ts for the home.
+ */
+import { unlinkSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { hasCode, OverlaidError } from '../../errors.ts'
+import { fsyncDir, mkdirDurable } from '../../fs/atomic.ts'
+import { failpoint } from '../../fs/failpoint.ts'
+import { diskUsageOf } from '../../fs/usage.ts'
+import type {
+  ApplyOptions,
+  Change,
+  DetachedMount,
+  Driver,
+  DriverProblem,
+  FileGetter,
+  LayerPaths,
+  LayerQuota,
+  MountOptions,
+  OpenOptions,
+  ReadWriteOptions,
+  StagedLayer,
+} from '../driver.ts'
+import { detached } from '../detached.ts'
+import { type TarPiece, TarStream } from '../tar-stream.ts'
+import type { UpperBackend } from './backend.ts'
+import { createLayer } from './create.ts'
+import { type Home, makeHome } from '../home/home.ts'
+import { Mounts } from '../home/mounts.ts'
+import { clearLimit, ownProject, quotaOf } from '../home/project-quota.ts'
+import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES } from './layout.ts'
+import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readText } from './links.ts'
+import { Trash } from '../home/trash.ts'
+import { sizeOfDiff, UpperReader } from './upper-reader.ts'
+
+// Not in the methods: in a function with `await using` TypeScript 6.0 leaves the .ts of an import() as it is.
+const importDiff = () => import('../upper/diff.ts')
+const importChanges = () => import('../upper/changes.ts')
+
+export class UpperDriver implements Driver {
+  readonly name: string
+  readonly home: string
+  readonly server?: string
+  readonly #backend: UpperBackend
+  readonly #home: Home
+  readonly #mounts: Mounts
+  readonly #trash: Trash
+  #prepared: Promise<void> | undefined
+
+  constructor(backend: UpperBackend) {
+    this.name = backend.name
+    this.home = backend.home.path
+    if (backend.server !== undefined) this.server = backend.server
+    this.#backend = backend
+    this.#home = backend.home
+    this.#mounts = new Mounts({
+      mergedPath: (id) => this.mergedPath(id),
+      openMount: (id, options) => backend.mountLayer(id, options),
+      ...(backend.server !== undefined && { server: backend.server }),
+      ended: async (id) => backend.ended?.(id),
+    })
+    this.#trash = new Trash(this.home)
+  }
+
+  async verify(): Promise<void> {
+    return this.#backend.verify()
+  }
+
+  async prepare({ verified = false }: { readonly verified?: boolean } = {}): Promise<void> {
+    this.#prepared ??= this.#prepare(verified)
+    try {
+      await this.#prepared
+    } catch (error) {
+      // A refusal may be mended and tried again.
+      this.#prepared = undefined
+      throw error
+    }
+  }
+
+  async #prepare(verified: boolean): Promise<void> {
+    if (!verified) await this.verify()
+    await makeHome(this.#home)
+    await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability: this.#home.durability })
+  }
+
+  async stage(): Promise<StagedLayer> {
+    await this.prepare()
+    const { stageLayer } = await import('./stage.ts')
+    return await stageLayer(this.#backend)
+  }
+
+  async create(id: string, parent: string | undefined): Promise<void> {
+    await this.prepare()
+    await createLayer(this.#home, id, parent)
+  }
+
+  /** The same folder as create() makes: what is written in it, and whether a child is made on it, is the difference. */
+  async createReadWrite(
+    id: string,
+    parent: string | undefined,
+    options: ReadWriteOptions = {},
+  ): Promise<void> {
+    this.#backend.refuse?.(options)
+    await this.prepare()
+    await createLayer(this.#home, id, parent, options)
+  }
+
+  async quota(id: string): Promise<LayerQuota | undefined> {
+    return await quotaOf(this.home, existingFolder(this.home, id).dir)
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return layerExists(this.home, id)
+  }
+
+  async parent(id: string): Promise<string | undefined> {
+    const [first] = readLower(existingFolder(this.home, id))
+    return first === undefined ? undefined : idOfLink(this.home, first)
+  }
+
+  mergedPath(id: string): string {
+    return folderOf(this.home, id).merged
+  }
+
+  async get(id: string, options: MountOptions = {}): Promise<string> {
+    return await this.#mounts.get(id, options)
+  }
+
+  async put(id: string, options: { readonly force?: boolean } = {}): Promise<void> {
+    await this.#mounts.put(id, options.force === true)
+  }
+
+  async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {
+    return detached(await this.#backend.mountLayer(id, options))
+  }
+
+  async remove(id: string): Promise<void> {
+    const folder = folderOf(this.home, id)
+    await this.#mounts.whileUnmounted(id, async () => {
+      const link = readText(folder.link)?.trim()
+      const project = await ownProject(this.home, folder.dir)
+      failpoint('driver.remove.before-rename')
+      if (!this.#trash.add(folder.dir)) return
+      await fsyncDir(this.home, this.#home)
+      failpoint('driver.remove.before-unlink')
+      // After the rename: a crash between leaves a dangling link, which is rubbish; the reverse would be damage.
+      if (link !== undefined && findIDOfLink(this.home, link) === id) {
+        unlinkSync(join(this.home, LINK_DIR, link))
+      }
+      if (project !== undefined) await clearLimit(this.home, project)
+    })
+  }
+
+  async emptyTrash(): Promise<number> {
+    return await this.#trash.empty()
+  }
+
+  emptyTrashSoon(): void {
+    this.#trash.start()
+  }
+
+  async idle(): Promise<void> {
+    await this.#trash.idle()
+  }
+
+  async applyDiff(
+    id: string,
+    parent: string | undefined,
+    tar: AsyncIterable<Buffer>,
+    options: ApplyOptions = {},
+  ): Promise<number> {
+    const folder = await this.#child(id, parent)
+    const { applyTo } = await import('./stage.ts')
+    return await applyTo(this.#backend, folder, parent, tar, options)
+  }
+
+  diff(id: string, parent: string | undefined, options: { readonly signal?: AbortSignal } = {}): TarStream {
+    return new TarStream(this.#pieces(id, parent, options), options)
+  }
+
+  async *#pieces(
+    id: string,
+    parent: string | undefined,
+    options: { readonly signal?: AbortSignal },
+  ): AsyncGenerator<TarPiece, void, undefined> {
+    const folder = await this.#child(id, parent)
+    const { diffPieces } = await importDiff()
+    await using upper = await UpperReader.open(this.#backend, id, folder)
+    yield* diffPieces(upper.diff.fd, { ...upper.options, ...options })
+  }
+
+  async *changes(id: string, parent: string | undefined): AsyncGenerator<Change, void, undefined> {
+    const folder = await this.#child(id, parent)
+    const { listChanges } = await importChanges()
+    await using upper = await UpperReader.open(this.#backend, id, folder)
+    await using below = await this.#backend.openParentView(id)
+    yield* await listChanges(upper.diff.fd, below?.fd.fd, upper.options)
+  }
+
+  async diffSize(id: string, parent: string | undefined): Promise<number> {
+    const folder = await this.#child(id, parent)
+    await using upper = await UpperReader.open(this.#backend, id, folder)
+    return await sizeOfDiff(upper)
+  }
+
+  async diskUsage(id: string): Promise<number> {
+    return await diskUsageOf(existingFolder(this.home, id).diff)
+  }
+
+  async openFiles(id: string): Promise<FileGetter> {
+    existingFolder(this.home, id)
+    const { LayerFiles } = await import('./files.ts')
+    return new LayerFiles(this.#backend, id)
+  }
+
+  async metadata(id: string): Promise<LayerPaths> {
+    const folder = existingFolder(this.home, id)
+    const ids = readLower(folder).map((link) => idOfLink(this.home, link))
+    return {
+      lowerdir: ids.map((lower) => folderOf(this.home, lower).diff),
+      upperdir: folder.diff,
+      merged: folder.merged,
+      ...(ids.length === 0 ? {} : { workdir: folder.work }),
+    }
+  }
+
+  async status(): Promise<readonly (readonly [string, string])[]> {
+    return this.#backend.status()
+  }
+
+  async list(): Promise<string[]> {
+    try {
+      const entries = await readdir(this.home, { withFileTypes: true })
+      return entries.filter((entry) => entry.isDirectory() && isLayerID(entry.name)).map(({ name }) => name)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return []
+      throw error
+    }
+  }
+
+  async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {
+    const { checkHome } = await import('./check.ts')
+    await this.#trash.settled()
+    return await checkHome(this.#home, await this.list(), referenced, (id) => this.remove(id), this.server)
+  }
+
+  async cleanup(): Promise<void> {
+    await this.#mounts.unmountAll()
+    await this.idle()
+  }
+
+  /** The folder of a layer whose parent is this one. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
+  async #child(id: string, parent: string | undefined): Promise<LayerFolder> {
+    const folder = existingFolder(this.home, id)
+    const actual = await this.parent(id)
+    if (actual === parent) return folder
+    const text = `the parent of ${id} is ${actual ?? 'none'}, not ${parent ?? 'none'}`
+    throw new OverlaidError(
+      'ERR_INVALID_ARGUMENT',
+      `${text}: an upper directory is a diff against its own parent`,
+    )
+  }
+}
