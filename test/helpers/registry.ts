@@ -2,7 +2,7 @@
  * Debian's docker-registry on loopback, on a port of its own, with a folder of its own: plain, with TLS, with basic
  * authentication, or with a token server.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, request } from 'node:http'
@@ -10,6 +10,7 @@ import { request as requestTLS } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { promisify } from 'node:util'
 
 export interface RegistrySettings {
   /** PEM files of its certificate and key. */
@@ -28,8 +29,8 @@ export interface RegistrySettings {
 export interface Registry extends AsyncDisposable {
   /** `127.0.0.1:<port>`. */
   readonly host: string
-  /** Lines of its access log since it was last asked. */
-  requests(): string[]
+  /** What overlaid asked since this was last asked: `GET /v2/…`. */
+  requests(): Promise<string[]>
 }
 
 const START_TRIES = 300
@@ -49,13 +50,18 @@ export async function startRegistry(dir: string, settings: RegistrySettings = {}
     child.kill('SIGTERM')
     await exited
   }
-  const requests = (): string[] => {
-    const lines = access.split('\n').filter((line) => line !== '')
+  let marks = 0
+  const requests = async (): Promise<string[]> => {
+    // A line is written when its request is answered: one of ours comes after them.
+    const mark = `/v2/?mark=${String(marks++)}`
+    await answers(`${host}${mark}`, settings.tls !== undefined)
+    while (!access.includes(`${mark} `)) await once(child.stdout, 'data')
+    const lines = access.split('\n').filter((line) => line.includes('"overlaid"'))
     access = ''
-    return lines
+    return lines.map((line) => /"([A-Z]+ \S+)/.exec(line)?.[1] ?? line)
   }
   for (let tries = 0; tries < START_TRIES && child.exitCode === null; tries++) {
-    if (await answers(host, settings.tls !== undefined))
+    if (await answers(`${host}/v2/`, settings.tls !== undefined))
       return { host, requests, [Symbol.asyncDispose]: stop }
     await pause(50)
   }
@@ -109,8 +115,8 @@ export async function freePort(): Promise<number> {
 }
 
 /** Whatever the status, and without a client certificate: that it listens is enough. */
-function answers(host: string, isTLS: boolean): Promise<boolean> {
-  const url = `${isTLS ? 'https' : 'http'}://${host}/v2/`
+function answers(address: string, isTLS: boolean): Promise<boolean> {
+  const url = `${isTLS ? 'https' : 'http'}://${address}`
   return new Promise((resolve) => {
     const asking = isTLS ? requestTLS(url, { rejectUnauthorized: false }) : request(url)
     asking.on('response', (response) => {
@@ -132,6 +138,17 @@ export function skopeo(...args: string[]): string {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+}
+
+/** As {@link skopeoPush}, for a registry that asks this process. */
+export async function skopeoPushAsync(
+  archive: string,
+  host: string,
+  name: string,
+  ...options: string[]
+): Promise<void> {
+  const args = ['--insecure-policy', 'copy', '--dest-tls-verify=false', ...options]
+  await promisify(execFile)('skopeo', [...args, archive, `docker://${host}/${name}`])
 }
 
 /** A CA of its own, and files that it signed. */
