@@ -12,6 +12,8 @@ export type {
   LoadReport,
   PulledImage,
   PullOptions,
+  PushOptions,
+  PushReport,
   RemoveReport,
   SaveOptions,
 } from './store/image-store.ts'

@@ -18,6 +18,7 @@ function entry(group: VerbEntry['group'], name: string, summary: string, load: V
 export const VERBS: readonly VerbEntry[] = [
   entry('Images:', 'load', 'load images from an archive or layout', () => import('./load.ts')),
   entry('Images:', 'pull', 'get an image from a registry', () => import('./pull.ts')),
+  entry('Images:', 'push', 'send an image to a registry', () => import('./push.ts')),
   entry('Images:', 'save', 'write images to an archive', () => import('./save.ts')),
   entry('Images:', 'import', 'make an image of a root file system tar', () => import('./import.ts')),
   entry('Images:', 'export', 'write a merged root file system as a tar', () => import('./export.ts')),

@@ -88,6 +88,19 @@ export interface PulledImage extends Image {
   readonly layers: LoadReport['layers']
 }
 
+export interface PushOptions extends RegistryOptions {
+  readonly onProgress?: OnProgress
+  readonly signal?: AbortSignal
+}
+
+export interface PushReport {
+  readonly name: string
+  /** Of the manifest. */
+  readonly digest: Digest
+  /** Distinct layers; `sent`: those that the repository did not have and no other could give it. */
+  readonly layers: { readonly total: number; readonly sent: number }
+}
+
 /** What an image can be loaded from: a path (archive or layout folder), a stream of an archive, or a source. */
 export type LoadFrom = string | AsyncIterable<Buffer> | ImageSource
 
@@ -149,6 +162,17 @@ export class Images {
     const { pullImage } = await import('./pull.ts')
     const { id, ...report } = await pullImage(this.#store, ref, options)
     return { ...(await this.get(id)), ...report }
+  }
+
+  /**
+   * Sends an image to the registry that its name says, under that tag. A layer that the registry is known to have
+   * from a pull or push is not sent again.
+   * @throws ERR_IMAGE_NOT_FOUND, ERR_UNREACHABLE, ERR_UNAUTHORIZED, ERR_REGISTRY; ERR_INVALID_REFERENCE without a tag
+   */
+  async push(ref: string, options: PushOptions = {}): Promise<PushReport> {
+    this.#store.expectOpen()
+    const { pushImage } = await import('./push.ts')
+    return pushImage(this.#store, ref, options)
   }
 
   /** One tar of the images that `refs` name, layers byte for byte as they were loaded. */

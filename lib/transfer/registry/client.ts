@@ -101,12 +101,17 @@ export class RegistryClient {
     }
   }
 
-  async #follow(request: RegistryRequest, asked: string, signal?: AbortSignal): Promise<IncomingMessage> {
+  /** The URL of a path. */
+  async address(path: string | URL, signal?: AbortSignal): Promise<URL> {
     this.#base ??= this.#findBase(signal)
     // A failure is not kept.
     this.#base.catch(() => (this.#base = undefined))
-    const base = await this.#base
-    let url = new URL(request.path, base)
+    return new URL(path, await this.#base)
+  }
+
+  async #follow(request: RegistryRequest, asked: string, signal?: AbortSignal): Promise<IncomingMessage> {
+    const base = await this.address('/', signal)
+    let url = this.#checked(request.path, base, asked)
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
       const isHome = url.origin === base.origin
       const response = isHome
@@ -116,17 +121,18 @@ export class RegistryClient {
       const mayFollow = request.method === 'GET' || request.method === 'HEAD'
       if (!mayFollow || location === undefined || !REDIRECTS.has(response.statusCode ?? 0)) return response
       await this.discard(response, signal)
-      url = this.#redirected(location, url, asked)
+      url = this.#checked(location, url, asked)
     }
     throw new OverlaidError('ERR_REGISTRY', `${asked}: more than ${String(MAX_REDIRECTS)} redirects`)
   }
 
-  #redirected(location: string, from: URL, asked: string): URL {
-    const url = URL.canParse(location, from.href) ? new URL(location, from) : undefined
+  /** Where one is told to go. */
+  #checked(location: string | URL, from: URL, asked: string): URL {
+    const url = URL.canParse(String(location), from.href) ? new URL(location, from) : undefined
     const isSafe = url?.protocol === 'https:' || this.#mayBePlain(url?.hostname ?? '')
     if (url !== undefined && /^https?:$/.test(url.protocol) && isSafe) return url
     // Without the location: its query may be signed.
-    throw new OverlaidError('ERR_REGISTRY', `${asked}: the registry redirects to where one does not go`, {
+    throw new OverlaidError('ERR_REGISTRY', `${asked}: the registry leads to where one does not go`, {
       hint: 'from HTTPS it may lead to HTTPS only',
     })
   }

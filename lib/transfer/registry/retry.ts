@@ -2,12 +2,20 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { abortable } from '../../tar/abortable.ts'
 import { TransientError } from './failure.ts'
+import type { RegistryOptions } from './options.ts'
 
 export interface RetryPolicy {
   /** Tries in all. */
   readonly attempts: number
   /** ms before the second try. */
   readonly delay: number
+}
+
+const DEFAULT_ATTEMPTS = 5
+const DEFAULT_DELAY = 500
+
+export function policyOf({ attempts, retryDelay }: RegistryOptions): RetryPolicy {
+  return { attempts: attempts ?? DEFAULT_ATTEMPTS, delay: retryDelay ?? DEFAULT_DELAY }
 }
 
 const LONGEST_DELAY = 15_000

@@ -14,18 +14,11 @@ import { Connections } from './connections.ts'
 import { credentialsFrom } from './credentials.ts'
 import type { RegistryOptions } from './options.ts'
 import { type RemoteManifest, Repository } from './repository.ts'
-import type { RetryPolicy } from './retry.ts'
+import { policyOf } from './retry.ts'
 
 export interface RegistrySourceOptions extends RegistryOptions {
   readonly platform?: Platform | undefined
   readonly signal?: AbortSignal | undefined
-}
-
-const DEFAULT_ATTEMPTS = 5
-const DEFAULT_DELAY = 500
-
-export function policyOf({ attempts, retryDelay }: RegistryOptions): RetryPolicy {
-  return { attempts: attempts ?? DEFAULT_ATTEMPTS, delay: retryDelay ?? DEFAULT_DELAY }
 }
 
 /**
