@@ -69,12 +69,17 @@ export function authKey(host: string): string {
   return HUB_HOSTS.includes(host) ? HUB_KEY : host
 }
 
-/** What `auths` has for a host. @throws ERR_BAD_MANIFEST when it does not have its form */
-export function authIn({ auths = {} }: DockerConfig, host: string): RegistryAuth | undefined {
+/** The keys of `auths` that are a host's: its own first. Old versions of docker wrote whole URLs. */
+export function authKeysOf({ auths = {} }: DockerConfig, host: string): string[] {
   const key = authKey(host)
-  // Old versions of docker wrote whole URLs.
-  const found = Object.keys(auths).find((each) => each === key || hostOf(each) === hostOf(key))
-  const entry = auths[Object.hasOwn(auths, key) ? key : (found ?? '')]
+  const others = Object.keys(auths).filter((each) => each !== key && hostOf(each) === hostOf(key))
+  return Object.hasOwn(auths, key) ? [key, ...others] : others
+}
+
+/** What `auths` has for a host. @throws ERR_BAD_MANIFEST when it does not have its form */
+export function authIn(config: DockerConfig, host: string): RegistryAuth | undefined {
+  const [key] = authKeysOf(config, host)
+  const entry = key === undefined ? undefined : config.auths?.[key]
   return entry === undefined ? undefined : authOf(entry, host)
 }
 
