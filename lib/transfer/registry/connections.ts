@@ -12,7 +12,7 @@ import { DEFAULT_TIMEOUTS, type RegistryOptions, type RegistryTimeouts } from '.
 import { type Environment, openTunnel, proxyFor, proxyHeaders } from './proxy.ts'
 
 /** How a request gets to where it is to go. */
-export type Route = Pick<ClientRequestArgs, 'agent' | 'host' | 'port' | 'path' | 'headers' | 'protocol'>
+export type Route = Pick<ClientRequestArgs, 'agent' | 'hostname' | 'port' | 'path' | 'headers' | 'protocol'>
 
 /** Connections to one place at a time: more than layers unpack at once, so that none waits for another's body. */
 const MAX_SOCKETS = 16
@@ -37,14 +37,13 @@ export class Connections implements Disposable {
     const proxy = proxyFor(url, this.#env)
     if (url.protocol === 'https:') return { agent: this.#agent(url.origin, () => this.#agentTLS(url, proxy)) }
     if (proxy === undefined) return { agent: this.#agent('http:', () => new Agent(KEPT)) }
+    const isTLS = proxy.protocol === 'https:'
     // A proxy is asked for plain HTTP by the whole URL.
     return {
-      agent: this.#agent(proxy.protocol, () =>
-        proxy.protocol === 'https:' ? new AgentTLS(KEPT) : new Agent(KEPT),
-      ),
+      agent: this.#agent(proxy.protocol, () => (isTLS ? new AgentTLS(KEPT) : new Agent(KEPT))),
       protocol: proxy.protocol,
-      host: proxy.hostname,
-      port: proxy.port === '' ? null : proxy.port,
+      hostname: proxy.hostname.replace(/^\[(.*)\]$/, '$1'),
+      port: proxy.port === '' ? (isTLS ? 443 : 80) : proxy.port,
       path: url.href,
       headers: { host: url.host, ...proxyHeaders(proxy) },
     }

@@ -6,6 +6,7 @@ import { checkSize, MAX_JSON_BYTES } from '../../oci/json.ts'
 import type { Descriptor } from '../../oci/manifest.ts'
 import { INDEX_TYPES, MANIFEST_TYPES } from '../../oci/media-types.ts'
 import type { RegistryClient } from './client.ts'
+import { retrying } from './retry.ts'
 
 /** A document of the registry, with what it is. */
 export interface RemoteManifest {
@@ -36,19 +37,22 @@ export class Repository {
    * The manifest or index that a tag or digest names.
    * @throws ERR_IMAGE_NOT_FOUND, ERR_LIMIT_EXCEEDED, ERR_DIGEST_MISMATCH
    */
-  async manifest(name: string, signal?: AbortSignal): Promise<RemoteManifest> {
+  manifest(name: string, signal?: AbortSignal): Promise<RemoteManifest> {
+    return retrying(this.client.policy, () => this.#manifest(name, signal), signal)
+  }
+
+  async #manifest(name: string, signal?: AbortSignal): Promise<RemoteManifest> {
     const what = `manifest of ${this.path}${isDigest(name) ? '@' : ':'}${name}`
-    const response = await this.client.send(
-      {
-        method: 'GET',
-        path: this.at(`manifests/${name}`),
-        headers: { accept: ACCEPT },
-        scopes: this.scopes,
-        expect: [200],
-        what,
-      },
-      signal,
-    )
+    const path = this.at(`manifests/${name}`)
+    const request = {
+      method: 'GET',
+      path,
+      headers: { accept: ACCEPT },
+      scopes: this.scopes,
+      expect: [200],
+      what,
+    } as const
+    const response = await this.client.sendOnce(request, signal)
     const bytes = await this.client.receiveStart(response, MAX_JSON_BYTES, what, signal)
     checkSize(bytes.length, `${this.client.host}: ${what}`)
     const digest = digestOf(bytes)
