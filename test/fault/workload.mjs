@@ -8,8 +8,8 @@ import { memoryRegistry } from './registry.mjs'
 
 /** Names that a pass makes and removes; whatever else is in the store must survive it. */
 const NAMES = ['api:1', 'work:1', 'tagged:1']
-/** What names of images in the pass's own registry begin with. */
-const REMOTE = '127.0.0.1:'
+/** Tags in the pass's own registry; with them go digests. */
+const REMOTE = /^127\.0\.0\.1:[^@]+$/
 
 /**
  * @param {import('../../lib/index.ts').Store} store
@@ -45,8 +45,9 @@ async function pushAndPull(store) {
     const name = `${host}/work:1`
     await store.images.tag('work:1', name)
     const { digest } = await store.images.push(name)
-    const pulled = await store.images.pull(`${host}/work@${digest}`)
-    await store.images.remove(pulled.names.filter((each) => each.startsWith(host)))
+    await store.images.pull(`${host}/work@${digest}`)
+    // With a repository's last tag go its digests.
+    await store.images.remove([name])
   } finally {
     await close()
   }
@@ -63,5 +64,5 @@ export async function tidy(store) {
     await (await store.containers.get(id)).remove()
   }
   const there = (await store.images.list()).flatMap(({ names }) => names)
-  await store.images.remove(there.filter((name) => NAMES.includes(name) || name.startsWith(REMOTE)))
+  await store.images.remove(there.filter((name) => NAMES.includes(name) || REMOTE.test(name)))
 }
