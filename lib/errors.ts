@@ -67,6 +67,14 @@ export const CODES = {
   ERR_DIGEST_MISMATCH: { exit: 'damaged', meaning: 'bytes do not have the digest they are named by' },
   ERR_SIZE_MISMATCH: { exit: 'damaged', meaning: 'bytes do not have the size they are described by' },
 
+  // Registries
+  ERR_UNREACHABLE: {
+    exit: 'failed',
+    meaning: 'no connection, or it broke off and trying again did not help',
+  },
+  ERR_UNAUTHORIZED: { exit: 'failed', meaning: 'the registry wants credentials, or others than these' },
+  ERR_REGISTRY: { exit: 'failed', meaning: 'the registry refused or failed; the details are its own words' },
+
   // State that is wrong
   ERR_VOLATILE_LOST: {
     exit: 'damaged',

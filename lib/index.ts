@@ -10,6 +10,10 @@ export type {
   LoadFrom,
   LoadOptions,
   LoadReport,
+  PulledImage,
+  PullOptions,
+  PushOptions,
+  PushReport,
   RemoveReport,
   SaveOptions,
 } from './store/image-store.ts'
@@ -48,6 +52,7 @@ export type { CacheID, ChainID, DiffID, Digest } from './oci/digest.ts'
 export type { ContainerConfig, ImageConfig } from './oci/config.ts'
 export type { HistoryEntry } from './oci/history.ts'
 export type { CompressionOptions } from './transfer/compress.ts'
+export type { RegistryAuth, RegistryOptions, RegistryTimeouts } from './transfer/registry/options.ts'
 export type { ImageSource, SourceImage, SourceLayer } from './transfer/source.ts'
 export type { TarLimits } from './tar/entry.ts'
 export { CODES, EXIT, OverlaidError, SyscallError, exitStatus, hasCode, isOverlaidError } from './errors.ts'

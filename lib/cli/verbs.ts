@@ -18,6 +18,10 @@ function entry(group: VerbEntry['group'], name: string, summary: string, load: V
 export const VERBS: readonly VerbEntry[] = [
   entry('Images:', 'load', 'load images from an archive or layout', () => import('./load.ts')),
   entry('Images:', 'migrate', 'take over the images of an old driver', () => import('./migrate.ts')),
+  entry('Images:', 'pull', 'get an image from a registry', () => import('./pull.ts')),
+  entry('Images:', 'push', 'send an image to a registry', () => import('./push.ts')),
+  entry('Images:', 'login', 'keep credentials for a registry', () => import('./login.ts')),
+  entry('Images:', 'logout', 'forget them', () => import('./logout.ts')),
   entry('Images:', 'save', 'write images to an archive', () => import('./save.ts')),
   entry('Images:', 'import', 'make an image of a root file system tar', () => import('./import.ts')),
   entry('Images:', 'export', 'write a merged root file system as a tar', () => import('./export.ts')),

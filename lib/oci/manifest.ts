@@ -7,6 +7,7 @@ import { OverlaidError } from '../errors.ts'
 import type { Digest } from './digest.ts'
 import { decode, digestField, maybe, parseJSON } from './json.ts'
 import {
+  DOCKER_MANIFEST,
   INDEX_TYPES,
   MANIFEST_TYPES,
   OCI_INDEX,
@@ -121,6 +122,18 @@ function checkEnvelope(document: Envelope, mediaType: string, what: string): voi
 /** The bytes of a manifest for an OCI layout. */
 export function formatManifest(config: Descriptor, layers: readonly Descriptor[]): Buffer {
   return Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers }))
+}
+
+/**
+ * The bytes of a manifest as docker writes it for registries: the same for the same blobs.
+ * @see distribution/distribution, manifest/schema2
+ */
+export function formatDockerSchema2(config: Descriptor, layers: readonly Descriptor[]): Buffer {
+  const shown = ({ mediaType, size, digest }: Descriptor): object => ({ mediaType, size, digest })
+  const fields = { config: shown(config), layers: layers.map(shown) }
+  return Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType: DOCKER_MANIFEST, ...fields }, undefined, 3),
+  )
 }
 
 /** The bytes of an index for an OCI layout. */

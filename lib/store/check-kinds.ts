@@ -258,7 +258,7 @@ export const KINDS = {
   },
   'stale-lock': {
     severity: 'rubbish',
-    meaning: 'the lock file of a container that is gone',
+    meaning: 'the lock file of a container that is gone, or of a pull that ended without removing it',
     remedy: 'gc removes it',
   },
   'temp-file': {

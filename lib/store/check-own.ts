@@ -105,8 +105,8 @@ async function isAbandoned({ paths }: StoreContext, subject: string): Promise<bo
   return !(await isClaimed(join(paths.locks, subject)))
 }
 
-/** A container's id, or an image mount's name. */
-const SUBJECT = /^(ro-)?[0-9a-f]{64}$/
+/** A container's id, an image mount's name, or a layer that is being pulled. */
+const SUBJECT = /^(ro-|layer-)?[0-9a-f]{64}$/
 
 async function checkLocks({ paths }: StoreContext, { mounts, holds }: Inventory): Promise<Finding[]> {
   const findings: Finding[] = []
@@ -133,6 +133,7 @@ async function checkMarks({ paths }: StoreContext, { layers }: Inventory): Promi
 /** Files of atomic writes that were cut off. All of these are written under the store lock. */
 async function checkTempFiles({ paths }: StoreContext): Promise<Finding[]> {
   const folders = [paths.imageDir, paths.imageContent, paths.own, paths.containers, paths.damaged]
+  folders.push(...CACHES.map(({ folder }) => join(paths.imageDir, folder)))
   for (const parent of [paths.imageMetadata, paths.layers, paths.mounts]) {
     for (const name of await listFolder(parent)) folders.push(join(parent, name))
   }
@@ -167,7 +168,8 @@ const CACHES = [
 async function checkCache({ paths }: StoreContext): Promise<Finding[]> {
   const findings: Finding[] = []
   for (const { folder, isFormed } of CACHES) {
-    for (const name of await listFolder(join(paths.imageDir, folder))) {
+    const names = await listFolder(join(paths.imageDir, folder))
+    for (const name of names.filter((each) => !each.startsWith(TEMP_PREFIX))) {
       const path = join(paths.imageDir, folder, name)
       if (isFormed(await readFile(path, 'utf8'))) continue
       findings.push({

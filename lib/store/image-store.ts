@@ -8,6 +8,7 @@ import type { ChainID, DiffID, Digest } from '../oci/digest.ts'
 import { type HistoryEntry, historyOf } from '../oci/history.ts'
 import type { TarLimits } from '../tar/entry.ts'
 import type { CompressionOptions } from '../transfer/compress.ts'
+import type { RegistryOptions } from '../transfer/registry/options.ts'
 import type { ImageSource } from '../transfer/source.ts'
 import type { StoreContext } from './context.ts'
 import { findCurrentID, findImage } from './image-find.ts'
@@ -76,6 +77,31 @@ export interface RemoveReport {
   readonly deleted: readonly string[]
 }
 
+export interface PullOptions extends LoadOptions, RegistryOptions {
+  /** `linux/arm/v7`, `arm64`; default: this machine's. */
+  readonly platform?: string
+}
+
+/** An image as it was pulled. */
+export interface PulledImage extends Image {
+  /** Of the manifest, or of the index for many platforms, that the reference named. */
+  readonly digest: Digest
+  readonly layers: LoadReport['layers']
+}
+
+export interface PushOptions extends RegistryOptions {
+  readonly onProgress?: OnProgress
+  readonly signal?: AbortSignal
+}
+
+export interface PushReport {
+  readonly name: string
+  /** Of the manifest. */
+  readonly digest: Digest
+  /** Distinct layers; `sent`: those that the repository did not have and no other could give it. */
+  readonly layers: { readonly total: number; readonly sent: number }
+}
+
 /** What an image can be loaded from: a path (archive or layout folder), a stream of an archive, or a source. */
 export type LoadFrom = string | AsyncIterable<Buffer> | ImageSource
 
@@ -135,6 +161,31 @@ export class Images {
     await this.#store.prepare()
     const { migrateImages } = await import('./migrate.ts')
     return migrateImages(this.#store, root, options)
+  }
+
+  /**
+   * Gets an image from its registry. Layers unpack while they come, several at once; what the store has is not
+   * fetched. When it is interrupted, layers that were finished stay for the next pull, until gc.
+   * @throws ERR_UNREACHABLE, ERR_UNAUTHORIZED, ERR_IMAGE_NOT_FOUND, ERR_REGISTRY, ERR_UNSUPPORTED_PLATFORM, and as
+   *   {@link Images.loadAll}
+   */
+  async pull(ref: string, options: PullOptions = {}): Promise<PulledImage> {
+    this.#store.expectOpen()
+    await this.#store.prepare()
+    const { pullImage } = await import('./pull.ts')
+    const { id, ...report } = await pullImage(this.#store, ref, options)
+    return { ...(await this.get(id)), ...report }
+  }
+
+  /**
+   * Sends an image to the registry that its name says, under that tag. A layer that the registry is known to have
+   * from a pull or push is not sent again.
+   * @throws ERR_IMAGE_NOT_FOUND, ERR_UNREACHABLE, ERR_UNAUTHORIZED, ERR_REGISTRY; ERR_INVALID_REFERENCE without a tag
+   */
+  async push(ref: string, options: PushOptions = {}): Promise<PushReport> {
+    this.#store.expectOpen()
+    const { pushImage } = await import('./push.ts')
+    return pushImage(this.#store, ref, options)
   }
 
   /** One tar of the images that `refs` name, layers byte for byte as they were loaded. */

@@ -1,16 +1,19 @@
 /** Loading: the images of a source become images of the store, or nothing changes. */
-import { OverlaidError } from '../errors.ts'
+import { hasCode, OverlaidError } from '../errors.ts'
 import { chainIDs } from '../oci/chain-id.ts'
-import { type ChainID, type Digest, digestOf } from '../oci/digest.ts'
+import { type ChainID, type DiffID, type Digest, digestOf } from '../oci/digest.ts'
 import { familiar, parseReference } from '../oci/reference.ts'
 import { setReference } from '../oci/repositories.ts'
 import { type ByteStream, tapped } from '../tar/byte-source.ts'
 import type { ImageSource, SourceImage, SourceLayer } from '../transfer/source.ts'
 import type { StoreContext } from './context.ts'
 import { findGoodLayer, listParents } from './damaged.ts'
+import { type LayerBlobRecord, recordBlobs } from './distribution.ts'
 import { deleteImage, listImageIDs, writeImage } from './image-db.ts'
 import type { LoadOptions, LoadReport } from './image-store.ts'
 import { tellCost } from './layer-cost.ts'
+import { type LayerRecord, readLayers } from './layer-db.ts'
+import { layerTar } from './layer-tar.ts'
 import { type Lease, takeLease } from './lease.ts'
 import type { OnProgress } from './progress.ts'
 import { readReferences, writeReferences } from './references.ts'
@@ -26,32 +29,46 @@ interface PlannedLayer {
   images: number
 }
 
+/** A load from elsewhere than this machine: what is in the store already is worth looking for, and keeping. */
+export interface RemoteLoad extends LoadOptions {
+  /** Where the blobs are from: `docker.io/library/alpine`. */
+  readonly repository?: string
+}
+
+/** Failures of the way, not of what came by it. */
+const INTERRUPTIONS = ['ERR_UNREACHABLE', 'ERR_REGISTRY', 'ERR_UNAUTHORIZED'] as const
+
 /**
- * Loads all images of `source`. A name that another image had moves to the new one.
+ * Loads all images of `source`. A name that another image had moves to the new one. A load from a repository that is
+ * interrupted leaves the layers that it finished: the next one goes on from there, or gc removes them.
  * @throws ERR_DIGEST_MISMATCH and what reading archives throws: then no image, name or layer is there that was not
  *   before
  */
 export async function loadImages(
   store: StoreContext,
   source: ImageSource,
-  options: LoadOptions = {},
+  options: RemoteLoad = {},
 ): Promise<LoadReport> {
   const planned = plan(source.images)
+  const { repository } = options
+  const isRemote = repository !== undefined
   const signal = options.signal === undefined ? {} : { signal: options.signal }
-  const leased = await store.locked(() => leaseLayers(store, [...planned.values()]), signal)
+  const leased = await store.locked(() => leaseLayers(store, [...planned.values()], isRemote), signal)
   const { lease, present } = leased
   const added = new Set<ChainID>()
   try {
-    const wanted = wantedLayers([...planned.values()], leased, options.onProgress)
+    const wanted = wantedLayers(store, [...planned.values()], leased, options.onProgress)
     await registerLayers(store, wanted, added, {
       ...options,
+      inTurn: isRemote,
       onDone: (layer) => tellDone(layer, options.onProgress),
     })
     await tellCost(store, added)
-    const images = await store.locked(() => recordImages(store, source.images), signal)
+    const images = await store.locked(() => recordImages(store, source.images, repository), signal)
     return { images, layers: countLayers(planned, present, added) }
   } catch (error) {
-    await undo(store, lease, added)
+    const isInterrupted = options.signal?.aborted === true || hasCode(error, ...INTERRUPTIONS)
+    if (!isRemote || !isInterrupted) await undo(store, lease, added)
     throw error
   } finally {
     lease.drop()
@@ -80,29 +97,47 @@ interface Leased {
   readonly present: ReadonlySet<ChainID>
   /** What the store's layers and containers stand on. */
   readonly stoodOn: ReadonlySet<ChainID>
+  /** Of layers that are missing, those with the same tar on other layers. */
+  readonly copies: ReadonlyMap<DiffID, LayerRecord>
 }
 
 /** Takes the lease, and finds the layers that are there: from now on nobody removes those. */
-async function leaseLayers(store: StoreContext, layers: readonly PlannedLayer[]): Promise<Leased> {
-  const lease = await takeLease(store.paths, {
-    chainIDs: layers.map(({ chainID }) => chainID),
-    driverIDs: [],
-  })
-  try {
-    const present = new Set<ChainID>()
-    for (const { chainID } of layers) {
-      if ((await findGoodLayer(store, chainID)) !== undefined) present.add(chainID)
-    }
-    return { lease, present, stoodOn: await listParents(store.paths) }
-  } catch (error) {
-    lease.drop()
-    throw error
+async function leaseLayers(
+  store: StoreContext,
+  layers: readonly PlannedLayer[],
+  isRemote: boolean,
+): Promise<Leased> {
+  const present = new Set<ChainID>()
+  for (const { chainID } of layers) {
+    if ((await findGoodLayer(store, chainID)) !== undefined) present.add(chainID)
   }
+  const missing = layers.filter(({ chainID }) => !present.has(chainID))
+  const copies = isRemote ? await findCopies(store, missing) : new Map<DiffID, LayerRecord>()
+  const stoodOn = await listParents(store.paths)
+  const needed = [...layers, ...copies.values()].map(({ chainID }) => chainID)
+  const lease = await takeLease(store.paths, { chainIDs: needed, driverIDs: [] })
+  return { lease, present, stoodOn, copies }
+}
+
+async function findCopies(
+  store: StoreContext,
+  missing: readonly PlannedLayer[],
+): Promise<Map<DiffID, LayerRecord>> {
+  const copies = new Map<DiffID, LayerRecord>()
+  if (missing.length === 0) return copies
+  const wanted = new Set(missing.map(({ source }) => source.diffID))
+  for (const { chainID, diffID } of (await readLayers(store.paths)).values()) {
+    if (!wanted.has(diffID) || copies.has(diffID)) continue
+    const good = await findGoodLayer(store, chainID)
+    if (good !== undefined) copies.set(diffID, good)
+  }
+  return copies
 }
 
 function wantedLayers(
+  store: StoreContext,
   layers: readonly PlannedLayer[],
-  { present, stoodOn }: Pick<Leased, 'present' | 'stoodOn'>,
+  { present, stoodOn, copies }: Omit<Leased, 'lease'>,
   onProgress: OnProgress = () => {},
 ): WantedLayer[] {
   for (const { chainID, source } of layers) {
@@ -119,7 +154,13 @@ function wantedLayers(
       isStoodOn: stoodOn.has(chainID),
       diffID: source.diffID,
       open: (signal) => counted(source, signal, onProgress),
+      copy: copyOf(store, copies.get(source.diffID)),
     }))
+}
+
+/** The tar of a layer that the load's lease keeps. */
+function copyOf(store: StoreContext, record: LayerRecord | undefined): WantedLayer['copy'] {
+  return record === undefined ? undefined : (signal) => layerTar(store, record, { signal })
 }
 
 /** The blob, with progress told as it is read. */
@@ -140,8 +181,10 @@ function tellDone({ diffID }: WantedLayer, onProgress: OnProgress = () => {}): v
 async function recordImages(
   store: StoreContext,
   images: readonly SourceImage[],
+  repository: string | undefined,
 ): Promise<LoadReport['images']> {
   const { paths, durability } = store
+  if (repository !== undefined) await recordBlobs(paths, repository, images.flatMap(blobsOf))
   const before = new Set(await listImageIDs(paths))
   const written: Digest[] = []
   try {
@@ -162,6 +205,10 @@ async function recordImages(
     id: written[index] as Digest,
     names: names.map((name) => familiar(parseReference(name))),
   }))
+}
+
+function blobsOf({ layers }: SourceImage): LayerBlobRecord[] {
+  return layers.flatMap(({ diffID, digest }) => (digest === undefined ? [] : [{ diffID, digest }]))
 }
 
 async function addNames(

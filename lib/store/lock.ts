@@ -19,11 +19,20 @@ const LONGEST_PAUSE = 16
 /** The last in each lock file's queue, by path: one root may be opened by several stores of this process. */
 const queues = new Map<string, Promise<void>>()
 
-/** Runs `work` holding the lock file at `path`, whose folder must exist. @throws the signal's reason */
-export async function withLock<T>(path: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+/**
+ * Runs `work` holding the lock file at `path`, whose folder must exist.
+ * @param longestPause between two tries, in ms: for a lock that is held for longer
+ * @throws the signal's reason
+ */
+export async function withLock<T>(
+  path: string,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+  longestPause: number = LONGEST_PAUSE,
+): Promise<T> {
   const leave = await enter(path, signal)
   try {
-    const fd = await acquire(path, signal)
+    const fd = await acquire(path, signal, longestPause)
     try {
       return await work()
     } finally {
@@ -72,7 +81,7 @@ export async function withReadLock<T>(
     throw error
   }
   try {
-    for (let wait = FIRST_PAUSE; !(await binding.ofdLock(fd, 'read')); wait = longer(wait)) {
+    for (let wait = FIRST_PAUSE; !(await binding.ofdLock(fd, 'read')); wait = longer(wait, LONGEST_PAUSE)) {
       signal?.throwIfAborted()
       await pause(wait)
     }
@@ -118,8 +127,8 @@ async function unlessAborted(promise: Promise<void>, signal?: AbortSignal): Prom
   }
 }
 
-async function acquire(path: string, signal?: AbortSignal): Promise<number> {
-  for (let wait = FIRST_PAUSE; ; wait = longer(wait)) {
+async function acquire(path: string, signal: AbortSignal | undefined, longest: number): Promise<number> {
+  for (let wait = FIRST_PAUSE; ; wait = longer(wait, longest)) {
     signal?.throwIfAborted()
     const fd = await tryAcquire(path)
     if (fd !== undefined) return fd
@@ -127,8 +136,8 @@ async function acquire(path: string, signal?: AbortSignal): Promise<number> {
   }
 }
 
-function longer(wait: number): number {
-  return Math.min(2 * wait, LONGEST_PAUSE)
+function longer(wait: number, longest: number): number {
+  return Math.min(2 * wait, longest)
 }
 
 async function tryAcquire(path: string): Promise<number | undefined> {

@@ -6,14 +6,17 @@ import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import pLimit from 'p-limit'
+import { hasCode } from '../errors.ts'
 import { failpoint } from '../fs/failpoint.ts'
 import { chainID } from '../oci/chain-id.ts'
-import type { CacheID, ChainID, DiffID } from '../oci/digest.ts'
+import { type CacheID, type ChainID, type DiffID, hexOf } from '../oci/digest.ts'
 import type { ByteStream } from '../tar/byte-source.ts'
 import type { TarLimits } from '../tar/entry.ts'
+import { removeFile } from './claim.ts'
 import type { StoreContext } from './context.ts'
 import { findGoodLayer, findReadable } from './damaged.ts'
 import { type LayerRecord, prepareRecord, publishRecord, readLayer } from './layer-db.ts'
+import { withLock } from './lock.ts'
 import { isRecorded, replaceLayer } from './replace.ts'
 import { discardQuietly, type UnpackedLayer, unpackLayer } from './unpack.ts'
 
@@ -30,11 +33,15 @@ export interface WantedLayer {
   /** For messages. */
   readonly what: string
   readonly open: (signal: AbortSignal) => ByteStream
+  /** The same tar out of the store itself, where it has it on other layers: tried first. */
+  readonly copy?: ((signal: AbortSignal) => ByteStream) | undefined
 }
 
 export interface RegisterOptions {
   readonly concurrency?: number
   readonly limits?: TarLimits
+  /** Waits for another process that makes the same layer, rather than make it too: getting a blob costs more. */
+  readonly inTurn?: boolean | undefined
   /** A layer is in the store now. */
   readonly onDone?: (layer: WantedLayer) => void
   readonly signal?: AbortSignal
@@ -57,19 +64,18 @@ export async function registerLayers(
   // First come, first served: a parent never waits behind its children.
   const limit = pLimit(options.concurrency ?? DEFAULT_CONCURRENCY)
   const registered = new Map<ChainID, Promise<LayerRecord>>()
-  const unpack = ({ what, diffID, open }: WantedLayer) => {
-    signal.throwIfAborted()
-    const limits = options.limits === undefined ? {} : { limits: options.limits }
-    return unpackLayer(store, open(signal), { what, expected: diffID, signal, ...limits })
-  }
+  const { limits } = options
   let failure: { readonly error: unknown } | undefined
   const lost = layers.filter(({ isStoodOn }) => isStoodOn)
   for (const layer of layers) {
-    const unpacking = limit(() => unpack(layer))
     const parent = layer.parent === undefined ? undefined : registered.get(layer.parent)
     // What is between them may be there already, and cannot be looked at until these are.
     const below = lost.flatMap(({ chainID }) => registered.get(chainID) ?? [])
-    const done = commitInOrder(store, layer, unpacking, { parent, below }, added, signal)
+    const make = () => {
+      const unpacking = limit(() => unpack(store, layer, { ...(limits !== undefined && { limits }), signal }))
+      return commitInOrder(store, layer, unpacking, { parent, below }, added, signal)
+    }
+    const done = options.inTurn === true ? inTurn(store, layer, make, signal) : make()
     registered.set(layer.chainID, done)
     done.then(
       () => options.onDone?.(layer),
@@ -82,6 +88,45 @@ export async function registerLayers(
   }
   await Promise.allSettled(registered.values())
   if (failure !== undefined) throw failure.error
+}
+
+/** Between two looks at whether another process is done with a layer, in ms. */
+const TURN_PAUSE = 100
+
+/** Makes a layer unless somebody has made it meanwhile; of those who want to, one at a time does. */
+async function inTurn(
+  store: StoreContext,
+  { chainID: id }: WantedLayer,
+  make: () => Promise<LayerRecord>,
+  signal: AbortSignal,
+): Promise<LayerRecord> {
+  const path = join(store.paths.locks, `layer-${hexOf(id)}`)
+  const once = async () => {
+    try {
+      return (await findGoodLayer(store, id)) ?? (await make())
+    } finally {
+      // By who has it locked: whoever else waits for it makes a new one, see lock.ts.
+      removeFile(path)
+    }
+  }
+  return withLock(path, once, signal, TURN_PAUSE)
+}
+
+async function unpack(
+  store: StoreContext,
+  { what, diffID, open, copy }: WantedLayer,
+  options: { readonly limits?: TarLimits; readonly signal: AbortSignal },
+): Promise<UnpackedLayer> {
+  const { signal } = options
+  signal.throwIfAborted()
+  try {
+    if (copy !== undefined)
+      return await unpackLayer(store, copy(signal), { what, expected: diffID, ...options })
+  } catch (error) {
+    if (!hasCode(error, 'ERR_DAMAGED', 'ERR_DIGEST_MISMATCH')) throw error
+    store.warn(`${what} is in the store, but damaged there: it is fetched again`)
+  }
+  return unpackLayer(store, open(signal), { what, expected: diffID, ...options })
 }
 
 async function commitInOrder(

@@ -4,9 +4,12 @@
  */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { memoryRegistry } from './registry.mjs'
 
 /** Names that a pass makes and removes; whatever else is in the store must survive it. */
 const NAMES = ['api:1', 'work:1', 'tagged:1']
+/** Tags in the pass's own registry; with them go digests. */
+const REMOTE = /^127\.0\.0\.1:[^@]+$/
 
 /**
  * @param {import('../../lib/index.ts').Store} store
@@ -29,9 +32,26 @@ export async function workload(store, archive, say = () => {}) {
   await store.images.tag('work:1', 'tagged:1')
   await container.remove()
   await say('removed')
+  await pushAndPull(store)
+  await say('pulled')
   await store.images.remove(NAMES)
   await say('untagged')
   await store.gc()
+}
+
+/** @param {import('../../lib/index.ts').Store} store */
+async function pushAndPull(store) {
+  const { host, close } = await memoryRegistry()
+  try {
+    const name = `${host}/work:1`
+    await store.images.tag('work:1', name)
+    const { digest } = await store.images.push(name)
+    await store.images.pull(`${host}/work@${digest}`)
+    // With a repository's last tag go its digests.
+    await store.images.remove([name])
+  } finally {
+    await close()
+  }
 }
 
 /**
@@ -45,5 +65,5 @@ export async function tidy(store) {
     await (await store.containers.get(id)).remove()
   }
   const there = (await store.images.list()).flatMap(({ names }) => names)
-  await store.images.remove(NAMES.filter((name) => there.includes(name)))
+  await store.images.remove(there.filter((name) => NAMES.includes(name) || REMOTE.test(name)))
 }

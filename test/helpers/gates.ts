@@ -131,6 +131,8 @@ const attempts = {
   hasCrun: tryTool('crun', '--version'),
   hasUmoci: tryTool('umoci', '--version'),
   hasSkopeo: tryTool('skopeo', '--version'),
+  hasRegistry: tryTool('docker-registry', '--version'),
+  hasOpenssl: tryTool('openssl', 'version'),
   hasGnuTar: () => {
     if (!run('tar', '--version').includes('GNU tar')) throw new Error('tar is not GNU tar')
   },
