@@ -4,13 +4,12 @@
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Store } from '../../lib/store/store.ts'
 import { startChild } from '../helpers/child.ts'
 import { missing } from '../helpers/gates.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
-import { copyStore, expectSound, makeBase } from './sound.ts'
+import { type Base, copyStore, expectSound, makeBase, openSound } from './sound.ts'
 import { tidy, workload } from './workload.mjs'
 
 const lib = join(import.meta.dirname, '../../lib')
@@ -39,25 +38,28 @@ it('are named by a literal of their own', () => {
 describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr'))('a failpoint', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'overlaid-failpoints-'))
   watchLeaks(() => [scratch])
-  let made: { readonly base: string; readonly archive: string }
+  const bases = new Map<string, Base>()
   beforeAll(async () => {
-    made = await makeBase(scratch)
+    for (const driver of ['overlay2', 'vfs']) bases.set(driver, await makeBase(scratch, driver))
   })
+  const baseOf = (driver: string): Base => bases.get(driver) ?? { base: '', archive: '' }
   afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
   /** Runs the workload on a copy in a child with `setting`; returns the copy and how the child ended. */
   async function interrupt(
+    driver: string,
     setting: string,
     prepare: (root: string) => Promise<void> = () => Promise.resolve(),
   ): Promise<{ root: string; end: number | string; error: string }> {
-    const root = copyStore(made.base, join(mkdtempSync(join(scratch, 'store-')), 'root'))
+    const { base, archive } = baseOf(driver)
+    const root = copyStore(base, join(mkdtempSync(join(scratch, 'store-')), 'root'))
     await prepare(root)
     await using child = startChild(
       `const { workload } = await import(file)
-       const store = await Store.open(root)
+       const store = await Store.open(root, { driver, onWarning: () => undefined })
        await workload(store, archive)
        say('done')`,
-      { root, archive: made.archive, file: join(import.meta.dirname, 'workload.mjs') },
+      { root, driver, archive, file: join(import.meta.dirname, 'workload.mjs') },
       { OVERLAID_FAILPOINT: setting },
     )
     const error = await child.heard().then(
@@ -67,73 +69,96 @@ describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr'))('a failpoint
     return { root, end: await child.ended(), error }
   }
 
-  async function expectRecovered(root: string): Promise<void> {
-    await expectSound(root)
-    await using store = await Store.open(root)
+  async function expectRecovered(driver: string, root: string): Promise<void> {
+    await expectSound(root, driver)
+    await using store = await openSound(root, driver)
     await tidy(store)
-    await workload(store, made.archive)
+    await workload(store, baseOf(driver).archive)
     await store.close()
-    await expectSound(root)
+    await expectSound(root, driver)
     rmSync(root, { recursive: true })
   }
 
   const names = failpoints()
-  const replacing = names.filter((name) => name.startsWith('layer.replace.'))
-  const others = names.filter((name) => !replacing.includes(name))
+  const isTree = (name: string): boolean => /^driver\.tree(-remove)?\./.test(name)
+  const replacing = names.filter((name) => name.startsWith('layer.replace.') || name === TREE_EXCHANGE)
+  const others = names
+    .filter((name) => !replacing.includes(name))
+    .flatMap((name) => (isTree(name) ? ['vfs'] : driversOf(name)).map((driver) => ({ driver, name })))
 
-  it.each(others)('%s, killed at, leaves the store sound', async (name) => {
-    const { root, end, error } = await interrupt(`${name}=kill`)
+  it.each(others)('$name, killed at on $driver, leaves the store sound', async ({ driver, name }) => {
+    const { root, end, error } = await interrupt(driver, `${name}=kill`)
     expect(end, error).toBe('SIGKILL')
-    await expectRecovered(root)
+    await expectRecovered(driver, root)
   })
 
-  it.each(others)('%s, failed at, leaves the store sound', async (name) => {
-    const { root, end, error } = await interrupt(`${name}=throw`)
+  it.each(others)('$name, failed at on $driver, leaves the store sound', async ({ driver, name }) => {
+    const { root, end, error } = await interrupt(driver, `${name}=throw`)
     expect(error).toContain(`failpoint ${name}`)
     expect(end).not.toBe(0)
-    await expectRecovered(root)
+    await expectRecovered(driver, root)
   })
 
   const replacements = replacing.flatMap((name) =>
-    Object.keys(DAMAGE).flatMap((damage) => [
-      { setting: `${name}=kill`, damage },
-      { setting: `${name}=throw`, damage },
-    ]),
+    (name === TREE_EXCHANGE ? ['vfs'] : ['overlay2', 'vfs']).flatMap((driver) =>
+      Object.keys(DAMAGE)
+        // What else is damaged gets a new place.
+        .filter((damage) => name !== TREE_EXCHANGE || damage === 'file was changed')
+        .flatMap((damage) => [
+          { driver, setting: `${name}=kill`, damage },
+          { driver, setting: `${name}=throw`, damage },
+        ]),
+    ),
   )
 
   it.each(replacements)(
-    '$setting: a load that was replacing a layer whose $damage is done by the next',
-    async ({ setting, damage }) => {
-      const { root, end } = await interrupt(setting, (copy) => damageBase(copy, DAMAGE[damage]))
+    '$setting on $driver: a load that was replacing a layer whose $damage is done by the next',
+    async ({ driver, setting, damage }) => {
+      const { root, end } = await interrupt(driver, setting, (copy) =>
+        damageBase(driver, copy, DAMAGE[damage]),
+      )
       expect(end).not.toBe(0)
-      await using store = await Store.open(root)
+      await using store = await openSound(root, driver)
       // Nothing of what is left is rubbish: what stands on the layer still needs it.
       await store.gc()
-      await store.images.loadAll(made.archive)
+      await store.images.loadAll(baseOf(driver).archive)
       await store.close()
-      await expectSound(root)
+      await expectSound(root, driver)
       rmSync(root, { recursive: true })
     },
   )
 })
 
+/** Where a whole tree takes the place of one that is there. */
+const TREE_EXCHANGE = 'driver.tree.before-exchange'
+
+/** Those with which the workload gets there: what is of one driver alone has its own steps. */
+function driversOf(name: string): string[] {
+  return /^driver\./.test(name) ? ['overlay2'] : ['overlay2', 'vfs']
+}
+
+/** A layer's content, the folder of it, and its record. */
+type Damage = (layer: { readonly content: string; readonly folder: string; readonly record: string }) => void
+
 /** What is done to the layer below everything. */
-const DAMAGE: Readonly<Record<string, (folder: string, record: string) => void>> = {
-  'file was changed': (folder) => writeFileSync(join(folder, 'diff/etc/motd'), 'changed'),
-  'folder is gone': (folder) => rmSync(folder, { recursive: true }),
-  'record is gone': (_, record) => rmSync(record, { recursive: true }),
-  'cache-id is empty': (_, record) => truncateSync(join(record, 'cache-id')),
+const DAMAGE: Readonly<Record<string, Damage>> = {
+  'file was changed': ({ content }) => writeFileSync(join(content, 'etc/motd'), 'changed'),
+  'folder is gone': ({ folder }) => rmSync(folder, { recursive: true }),
+  'record is gone': ({ record }) => rmSync(record, { recursive: true }),
+  'cache-id is empty': ({ record }) => truncateSync(join(record, 'cache-id')),
 }
 
 /** Damages the layer and lets check mark it, if it is to be marked: the next load of the archive is to replace it. */
-async function damageBase(
-  root: string,
-  damage: ((folder: string, record: string) => void) | undefined,
-): Promise<void> {
-  await using store = await Store.open(root)
+async function damageBase(driver: string, root: string, damage: Damage | undefined): Promise<void> {
+  await using store = await openSound(root, driver)
   const base = (await store.layers.list()).find(({ parent }) => parent === undefined)
   const hex = base?.chainID.slice('sha256:'.length) ?? ''
-  damage?.(join(root, 'overlay2', base?.cacheID ?? ''), join(root, 'image/overlay2/layerdb/sha256', hex))
+  const { upperdir } = await store.driver.metadata(base?.cacheID ?? '')
+  damage?.({
+    content: upperdir,
+    folder: driver === 'overlay2' ? dirname(upperdir) : upperdir,
+    record: join(root, 'image', driver, 'layerdb/sha256', hex),
+  })
   const { problems } = await store.check({ deep: true })
   expect(problems.length).toBeGreaterThan(0)
   const marked = problems.filter(({ kind }) => kind === 'changed-layer')

@@ -8,13 +8,23 @@ import { dockerArchive } from '../helpers/image.ts'
 import { mountsBelow } from '../helpers/mounts.ts'
 import { archiveOf, nginxImage, pythonImage } from '../helpers/store.ts'
 
+export interface Base {
+  readonly base: string
+  readonly archive: string
+}
+
+/** Opens a store by whichever driver. What vfs costs is told and is no fault. */
+export function openSound(root: string, driver?: string): Promise<Store> {
+  return Store.open(root, driver === undefined ? {} : { driver, onWarning: () => undefined })
+}
+
 /** Makes `dir/base`, a store with an image, a container that was written to, and an image made of that. */
-export async function makeBase(dir: string): Promise<{ readonly base: string; readonly archive: string }> {
-  const base = join(dir, 'base')
+export async function makeBase(dir: string, driver?: string): Promise<Base> {
+  const base = join(dir, driver ?? 'base')
   const archive = join(dir, 'api.tar')
   // Shares two of its three layers with what is there.
   writeFileSync(archive, dockerArchive([pythonImage({ names: ['api:1'] })]))
-  await using store = await Store.open(base)
+  await using store = await openSound(base, driver)
   const image = await store.images.load(archiveOf(nginxImage({ names: ['web:1'] })))
   const container = await store.containers.create(image, { name: 'kept' })
   await using mount = await container.mount()
@@ -33,8 +43,8 @@ export function copyStore(from: string, to: string): string {
  * After a crash: the store opens without damage, what makeBase made is there, gc removes the rubbish until check is
  * clean, and no mount is left that nothing holds.
  */
-export async function expectSound(root: string): Promise<void> {
-  await using store = await Store.open(root)
+export async function expectSound(root: string, driver?: string): Promise<void> {
+  await using store = await openSound(root, driver)
   const found = await store.check({ deep: true })
   expect(found.problems.filter(({ severity }) => severity === 'damage')).toEqual([])
   expect(found.ok).toBe(true)

@@ -38,13 +38,9 @@ export async function startDockerd(root: string, scratch: string, ...options: st
   const args = Object.entries({ 'config-file': join(scratch, 'daemon.json'), ...places }).map(
     ([k, v]) => `--${k}=${v}`,
   )
-  const rest = [
-    '--iptables=false',
-    '--ip6tables=false',
-    '--bridge=none',
-    '--storage-driver=overlay2',
-    ...options,
-  ]
+  const named = options.some((option) => option.startsWith('--storage-driver='))
+  const driver = named ? [] : ['--storage-driver=overlay2']
+  const rest = ['--iptables=false', '--ip6tables=false', '--bridge=none', ...driver, ...options]
   const child = spawn('dockerd', [...args, ...rest], { stdio: ['ignore', 'pipe', 'pipe'] })
   const log = collectLog(child)
   try {
