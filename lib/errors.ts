@@ -48,8 +48,14 @@ export const CODES = {
     meaning: 'the kernel mounted something other than what was asked; it was unmounted again',
   },
   ERR_NO_PROGRAM: { exit: 'unsupported', meaning: 'a program that the driver needs is not installed' },
-  ERR_MOUNT_FAILED: { exit: 'failed', meaning: 'the program that makes the mounts made none; the message has its words' },
-  ERR_DEAD_MOUNT: { exit: 'failed', meaning: 'the process that served the mount has died; unmount it by force' },
+  ERR_MOUNT_FAILED: {
+    exit: 'failed',
+    meaning: 'the program that makes the mounts made none; the message has its words',
+  },
+  ERR_DEAD_MOUNT: {
+    exit: 'failed',
+    meaning: 'the process that served the mount has died; unmount it by force',
+  },
 
   // Input that is wrong
   ERR_BAD_TAR: { exit: 'damaged', meaning: 'the archive is truncated, corrupt or not a tar' },

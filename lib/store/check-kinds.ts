@@ -204,7 +204,8 @@ export const KINDS = {
   },
   'dead-mount': {
     severity: 'damage',
-    meaning: 'the process that served a mount has died (fuse-overlayfs): nothing can be read or written there',
+    meaning:
+      'the process that served a mount has died (fuse-overlayfs): nothing can be read or written there',
     remedy: 'repair unmounts it; what was written is in the layer',
   },
   'stale-merged': {
