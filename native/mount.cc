@@ -39,8 +39,8 @@ Napi::Value Umount2(const Napi::CallbackInfo& info) {
   });
 }
 
-// The id of the mount whose root is at `target`; none where that is no mount's root. What the kernel knows by itself
-// will do: a FUSE mount whose process died answers nothing else.
+// The id of the mount whose root is at `target`; none where that is no mount's root. What the
+// kernel knows by itself will do: a FUSE mount whose process died answers nothing else.
 Result<std::optional<uint64_t>> MountAt(const std::string& target) {
   sys::Statx stat{};
   constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
