@@ -184,16 +184,16 @@ int OpenChildDirectory(int dirfd, const char* name) {
 int OpenFolderDeep(int root_fd, std::string_view path) {
   // One call takes a path of PATH_MAX bytes, and a name has 255 at most.
   constexpr size_t kStep = 3800;
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   Fd above;
-  while (path.size() > kStep) {
-    const size_t end = path.rfind('/', kStep);
-    above = Fd(OpenFolderDeep(above ? above.get() : root_fd, path.substr(0, end)));
-    if (!above) return -1;
+  for (;;) {
+    const size_t end = path.size() > kStep ? path.rfind('/', kStep) : path.size();
+    const std::string step(path.empty() ? "." : path.substr(0, end));
+    Fd next(OpenInRoot(above ? above.get() : root_fd, step, kFlags, 0));
+    if (!next || end == path.size()) return next.Release();
+    above = std::move(next);
     path.remove_prefix(end + 1);
   }
-  const std::string rest(path.empty() ? "." : path);
-  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  return OpenInRoot(above ? above.get() : root_fd, rest, kFlags, 0);
 }
 
 namespace {
