@@ -11,6 +11,7 @@
           "native/codec.cc",
           "native/copier.cc",
           "native/copy.cc",
+          "native/copy_content.cc",
           "native/copy_meta.cc",
           "native/copy_tree.cc",
           "native/copy_tree_args.cc",

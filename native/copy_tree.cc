@@ -2,8 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -12,7 +10,7 @@
 #include <array>
 #include <map>
 
-#include "copier.h"
+#include "copy_content.h"
 #include "copy_meta.h"
 #include "dirent.h"
 #include "open_quietly.h"
@@ -22,8 +20,6 @@
 namespace overlaid {
 namespace {
 
-// Bytes copied between two looks at whether to go on.
-constexpr uint64_t kChunk = uint64_t{64} << 20;
 constexpr int kOfName = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
 
 // Who a file is, for hard links and to check `..` on the way up.
@@ -51,7 +47,7 @@ struct Linked {
 class TreeCopy {
  public:
   TreeCopy(const CopyRequest& request, const std::atomic<bool>& cancelled)
-      : request_(request), cancelled_(cancelled) {}
+      : request_(request), cancelled_(cancelled), content_(cancelled) {}
 
   Status Run() {
     if (request_.only) return CopyNamed(*request_.only);
@@ -170,37 +166,8 @@ class TreeCopy {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     const Fd out(openat(to_.get(), name.c_str(), kFlags, 0600));
     if (!out) return Failure("openat", name);
-    if (auto copied = CopyContent(in.get(), out.get(), stat); !copied) return At(name, copied);
+    if (auto copied = content_.Copy(in.get(), out.get(), stat); !copied) return At(name, copied);
     return GiveMeta(name, PlaceOf(in.get(), -1, name), out.get(), stat);
-  }
-
-  Status CopyContent(int in, int out, const sys::Statx& stat) {
-    if (stat.size == 0 || Clone(in, out)) return Done{};
-    constexpr uint64_t kBlock = 512;
-    const bool holes = stat.blocks * kBlock < stat.size;
-    Copier copier(in, out, holes);
-    for (uint64_t left = stat.size; left > 0;) {
-      if (cancelled_) return Cancelled();
-      auto copied = copier.Copy(std::min(left, kChunk));
-      if (!copied) return copied.error();
-      // It has shrunk.
-      if (*copied == 0) break;
-      left -= *copied;
-    }
-    // A hole at the end is none before the file has its length.
-    if (holes && ftruncate(out, static_cast<off_t>(stat.size)) != 0) {
-      return SysError{.code = errno, .syscall = "ftruncate"};
-    }
-    return Done{};
-  }
-
-  // Shares the blocks. Whatever keeps one file from it (a swap file, one without copy on write),
-  // copying shows; what keeps all is not asked again.
-  bool Clone(int in, int out) {
-    if (!clones_) return false;
-    if (ioctl(out, FICLONE, in) == 0) return true;
-    clones_ = errno != EOPNOTSUPP && errno != ENOTTY && errno != EXDEV && errno != ENOSYS;
-    return false;
   }
 
   // Symlinks, devices, fifos.
@@ -312,8 +279,6 @@ class TreeCopy {
     return Failure(syscall, name);
   }
 
-  static SysError Cancelled() { return {.code = ECANCELED, .syscall = "copyTree"}; }
-
   const CopyRequest& request_;
   const std::atomic<bool>& cancelled_;
   // The current folder in both trees.
@@ -323,7 +288,7 @@ class TreeCopy {
   // Of the current folder below the roots, with a slash after it; empty for the root.
   std::string path_;
   std::map<FileID, Linked> linked_;
-  bool clones_ = true;
+  ContentCopy content_;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 /** copyTree: a copy is the same tree, on every file system. */
 import { execFileSync } from 'node:child_process'
 import {
-  chmodSync,
   existsSync,
   mkdirSync,
   openSync,
@@ -283,8 +282,7 @@ describe.skipIf(missing(...gates))('copyTree', () => {
   })
 
   it('says which file would not take what', async () => {
-    using pair = new Pair(fs.dir, 'refused')
-    // Whole trees of ext4 attributes do not fit one block.
+    // ext4 keeps the attributes of a file in one block.
     using ext4 = loopFileSystem('ext4', 8 * MIB)
     using across = new Pair(fs.dir, 'attributes', ext4.dir)
     await tree(across.from, [fileAt('d/f', '', { xattrs: { 'user.large': Buffer.alloc(30_000) } })])
@@ -294,7 +292,6 @@ describe.skipIf(missing(...gates))('copyTree', () => {
       path: 'd/f',
       dest: 'user.large',
     })
-    chmodSync(pair.from, 0o755)
   })
 
   it('stops when it is aborted: before, while it waits, and in the middle', async () => {
@@ -314,7 +311,8 @@ describe.skipIf(missing(...gates))('copyTree', () => {
   })
 
   it('takes an argument of another kind for an error', () => {
-    const call = binding.copyTree as unknown as (...args: unknown[]) => unknown
+    const call = (...args: unknown[]): unknown =>
+      (binding as unknown as { copyTree(...all: unknown[]): unknown }).copyTree(...args)
     const mark = binding.newCancellation()
     expect(() => call(0, 1, { leftOut: [] }, {})).toThrow(TypeError)
     expect(() => call(0, 1, { leftOut: [1] }, mark)).toThrow(TypeError)
