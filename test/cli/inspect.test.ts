@@ -41,6 +41,8 @@ const details = {
   mounted: true,
   path: '/m',
   size: 7,
+  storageOptions: { size: '64M' },
+  quota: { used: 5, limit: 64 },
   chainIDs: [...chainIDs].reverse(),
   config,
   lowerdir: ['/l2', '/l1'],
@@ -95,7 +97,14 @@ describe('inspect', () => {
     const store = { containers: { get: async () => ({ inspect: async () => details }) }, layers: { list } }
     const { stdout } = await run(['inspect', 'web', '--json'], { store })
     const { config: _config, chainIDs: _chainIDs, ...own } = details
-    expect(JSON.parse(stdout)).toEqual({ type: 'container', ...own, created: null, ...facts, layers: chain })
+    expect(JSON.parse(stdout)).toEqual({
+      type: 'container',
+      ...own,
+      idMap: null,
+      created: null,
+      ...facts,
+      layers: chain,
+    })
   })
 
   it('has empty lists and nulls for what an image does not say', async () => {

@@ -118,7 +118,7 @@ describe('ps', () => {
   const list = async (): Promise<object[]> => [
     { ...base, mounted: true, path: '/mnt/w\u001bb', owner: 'overlaid' },
     { ...base, image: digest('e'), mounted: true, owner: 'docker' },
-    { ...base, mounted: false, owner: 'overlaid' },
+    { ...base, mounted: false, owner: 'overlaid', quota: { used: 1, limit: 2 } },
   ]
 
   it('prints where each is mounted', async () => {
@@ -134,8 +134,8 @@ describe('ps', () => {
   it('with --json has exactly the contract’s keys', async () => {
     const { stdout } = await run(['--json', 'ps'], { store: { containers: { list } } })
     expect((JSON.parse(stdout) as object[]).slice(1)).toEqual([
-      { ...base, image: digest('e'), mounted: true, path: null },
-      { ...base, mounted: false, path: null },
+      { ...base, image: digest('e'), mounted: true, path: null, quota: null },
+      { ...base, mounted: false, path: null, quota: { used: 1, limit: 2 } },
     ])
   })
 })
@@ -229,6 +229,34 @@ describe('create', () => {
     const { stdout } = await run(['create', 'a:1', '--json'], { store })
     expect(JSON.parse(stdout)).toEqual({ id: 'd'.repeat(64), name: 'web' })
     expect(create.mock.lastCall?.[1]).not.toHaveProperty('name')
+    expect(create.mock.lastCall?.[1]).not.toHaveProperty('idMap')
+  })
+
+  it('takes docker’s option for the size, and podman’s for ids', async () => {
+    const create = vi.fn(async (_image: string, _options: object) => ({ id: 'd'.repeat(64), name: 'web' }))
+    const store = { containers: { create } }
+    const options = ['--storage-opt', 'size=64M', '--uidmap', '0:100000:5', '--uidmap', '5:200000:1']
+    await run(['create', ...options, 'a:1'], { store })
+    const uid = [
+      { container: 0, host: 100_000, size: 5 },
+      { container: 5, host: 200_000, size: 1 },
+    ]
+    const idMap = { uid, gid: uid }
+    expect(create.mock.lastCall?.[1]).toMatchObject({ storageOptions: { size: '64M' }, idMap })
+    await run(['create', '--uidmap', '0:1:1', '--gidmap', '0:2:1', 'a:1'], { store })
+    const gid = [{ container: 0, host: 2, size: 1 }]
+    expect(create.mock.lastCall?.[1]).toMatchObject({ idMap: { gid } })
+  })
+
+  it.each([
+    ['--storage-opt', 'inodes=5', 'it is size=SIZE'],
+    ['--storage-opt', '64M', 'it is size=SIZE'],
+    ['--uidmap', '0:100000', 'CONTAINER:HOST:SIZE'],
+    ['--gidmap', '0:100000:5', '--uidmap'],
+  ])('%s %s is wrong usage, with the right one', async (option, value, hint) => {
+    const { status, stderr } = await run(['create', option, value, 'a:1'])
+    expect(status).toBe(2)
+    expect(stderr).toContain(hint)
   })
 })
 

@@ -10,6 +10,9 @@
  * file there goes on to another number. Of two, the later one always sees both. No lock is needed, and none would
  * keep dockerd out, which does the same without looking.
  *
+ * ext4 lets a process with CAP_SYS_RESOURCE pass any limit. overlayfs writes without that capability, whoever asks
+ * (4.11), so that the limit holds for root in the merged view; it is root in the layer's own folder that it does not hold.
+ *
  * A crash leaves at most a limit on a number to which nothing belongs, which the next one with that number replaces.
  */
 import { constants, openSync } from 'node:fs'
@@ -67,9 +70,11 @@ export async function limitFolder(home: string, dir: string, size: number): Prom
 /** Puts the folder into a project of its own, from `from` on. */
 async function joinFreeProject(place: Place, folder: number, from: number): Promise<number> {
   const { xflags } = await binding.fsgetxattr(folder)
+  // Unsigned: XFS has a use for bit 31.
+  const bits = (xflags | FS_XFLAG.FS_XFLAG_PROJINHERIT) >>> 0
   for (let next = from; ;) {
     const projectID = await binding.quotactlFindFree(place.fd, place.device, next)
-    await binding.fssetxattr(folder, xflags | FS_XFLAG.FS_XFLAG_PROJINHERIT, projectID)
+    await binding.fssetxattr(folder, bits, projectID)
     const { inodes } = await binding.quotactlGet(place.fd, place.device, projectID)
     if (inodes === 1) return projectID
     next = projectID + 1 + Math.floor(Math.random() * APART)

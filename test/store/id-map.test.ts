@@ -1,0 +1,115 @@
+/** Containers with an id map: made, mounted, committed and exported. */
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { lstatSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { openUserNamespace } from '../../lib/driver/id-map.ts'
+import type { Container } from '../../lib/store/container.ts'
+import type { CreateOptions } from '../../lib/store/container-store.ts'
+import type { Store } from '../../lib/store/store.ts'
+import { missing } from '../helpers/gates.ts'
+import { collect } from '../helpers/image.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
+import { archiveOf, newStore, nginxImage, openStore, storeFolders } from '../helpers/store.ts'
+import { readAll } from '../helpers/tar.ts'
+
+watchLeaks(() => storeFolders)
+
+const RANGES = [{ container: 0, host: 100_000, size: 65_536 }]
+const MAP = { uid: RANGES, gid: RANGES }
+
+/** A container in which the owner that root has there made a file, in a second that is always the same. */
+async function written(store: Store, options: CreateOptions): Promise<Container> {
+  const container = await store.containers.create('nginx:1', options)
+  await using mount = await container.mount()
+  const owner = options.idMap === undefined ? '0:0' : '100000:100000'
+  const script = `echo new >srv/new && chown ${owner} srv/new && echo more >>etc/motd && rm bin/sh &&
+    find . -exec touch -h -d @1700000000 {} +`
+  execFileSync('sh', ['-c', script], { cwd: mount.path })
+  return container
+}
+
+const usage = (store: Store): string =>
+  execFileSync('du', ['-s', '--block-size=1', join(store.root, 'overlay2')], { encoding: 'utf8' })
+
+describe.skipIf(missing('hasBinding', 'canMount', 'canUserNamespace'))('a container with an id map', () => {
+  it('shows the image as its own, shares its layers and keeps the map in its record', async () => {
+    const store = await newStore()
+    await store.images.load(archiveOf(nginxImage()))
+    await (await store.containers.create('nginx:1')).remove()
+    await store.driver.idle()
+    const before = Number(usage(store).split('\t')[0])
+    const container = await store.containers.create('nginx:1', { name: 'web', idMap: MAP })
+    {
+      await using mount = await container.mount()
+      const { uid, gid } = lstatSync(join(mount.path ?? '', 'etc/motd'))
+      expect([uid, gid]).toEqual([100_000, 100_000])
+    }
+    // Folders and small files of the container and its init layer, nothing of the image.
+    expect(Number(usage(store).split('\t')[0]) - before).toBeLessThan(200_000)
+    expect((await container.inspect()).idMap).toEqual(MAP)
+    const again = await openStore(store.root)
+    expect((await (await again.containers.get('web')).inspect()).idMap).toEqual(MAP)
+  })
+
+  it('commits to the layer that it would be without', async () => {
+    const store = await newStore()
+    await store.images.load(archiveOf(nginxImage()))
+    const mapped = await (await written(store, { idMap: MAP })).commit('mapped:1')
+    const plain = await (await written(store, {})).commit('plain:1')
+    expect(mapped.chainIDs).toEqual(plain.chainIDs)
+    expect(mapped.chainIDs).toHaveLength(4)
+  })
+
+  it('exports what it sees, mounted or not', async () => {
+    const store = await newStore()
+    await store.images.load(archiveOf(nginxImage()))
+    const container = await written(store, { idMap: MAP })
+    const owners = async () =>
+      (await readAll(await collect(container.export()))).map(({ header }) => [header.uid, header.gid])
+    const unmounted = await owners()
+    expect(new Set(unmounted.flat())).toEqual(new Set([0]))
+    await using mount = await container.mount()
+    expect(mount.path).toBeDefined()
+    expect(await owners()).toEqual(unmounted)
+  })
+
+  it('has the map of a process that may end', async () => {
+    const store = await newStore()
+    await store.images.load(archiveOf(nginxImage()))
+    const others = {
+      uid: [{ container: 0, host: 200_000, size: 10 }],
+      gid: [{ container: 0, host: 300_000, size: 10 }],
+    }
+    using userns = await openUserNamespace(others)
+    const enter = [`--user=/proc/${String(process.pid)}/fd/${String(userns.fd)}`, '--setuid=0', '--setgid=0']
+    const child = spawn('nsenter', [...enter, 'cat'])
+    child.stdin.write('there\n')
+    await once(child.stdout, 'data')
+    const container = await store.containers.create('nginx:1', { idMap: { pid: child.pid ?? 0 } })
+    child.stdin.end()
+    await once(child, 'close')
+    expect((await container.inspect()).idMap).toEqual(others)
+    await using mount = await container.mount()
+    const { uid, gid } = lstatSync(join(mount.path ?? '', 'etc/motd'))
+    expect([uid, gid]).toEqual([200_000, 300_000])
+    await expect(
+      store.containers.create('nginx:1', { idMap: { pid: child.pid ?? 0 } }),
+    ).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    })
+  })
+
+  it('is refused with a map that is none, and nothing is left of it', async () => {
+    const store = await newStore()
+    await store.images.load(archiveOf(nginxImage()))
+    const before = await store.driver.list()
+    const idMap = { uid: [{ container: 5, host: 100_000, size: 1 }], gid: RANGES }
+    await expect(store.containers.create('nginx:1', { idMap })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      hint: expect.stringContaining('map 0') as string,
+    })
+    expect(await store.driver.list()).toEqual(before)
+  })
+})
