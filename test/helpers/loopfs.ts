@@ -19,7 +19,16 @@ export type FileSystemKind =
 const MKFS: Record<Exclude<FileSystemKind, 'tmpfs'>, (image: string, empty: string) => readonly string[]> = {
   ext4: (image) => ['mkfs.ext4', '-q', '-F', image],
   'ext4-no-dtype': (image) => ['mkfs.ext4', '-q', '-F', '-O', '^filetype', image],
-  'ext4-quota': (image) => ['mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota', image],
+  'ext4-quota': (image) => [
+    'mkfs.ext4',
+    '-q',
+    '-F',
+    '-O',
+    'quota,project',
+    '-E',
+    'quotatype=prjquota',
+    image,
+  ],
   xfs: (image) => ['mkfs.xfs', '-q', '-f', image],
   'xfs-quota': (image) => ['mkfs.xfs', '-q', '-f', image],
   btrfs: (image) => ['mkfs.btrfs', '-q', '-f', image],
