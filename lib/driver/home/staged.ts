@@ -35,7 +35,7 @@ export interface Unpacking {
   /** The merged content of `id`, read-only. */
   openTree(id: string): Promise<OpenTree>
   /** Makes the empty folder to unpack into; mode 0755. Without it, a folder. */
-  makeUpper?(path: string): Promise<void>
+  readonly makeUpper?: (path: string) => Promise<void>
 }
 
 /** Modes of what is unpacked: the layer's folder, and its root where the archive says nothing of it. */
