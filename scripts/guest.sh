@@ -61,7 +61,7 @@ INIT
 copy_programs() {
   local path
   {
-    for path in "${programs[@]}"; do command -v "$path"; done | grep ^/
+    for path in "${programs[@]}"; do type -P "$path" || true; done
     find "$PWD/node_modules" "$PWD/build/Release" -name '*.node'
   } | while read -r path; do
     case $path in "$PWD"/*) ;; *) echo "$path" && readlink -f "$path" ;; esac

@@ -45,6 +45,7 @@ describe('dockerContainers', () => {
       State: { Running: true, Paused: true },
       Config: config,
     })
+    put(`containers/${HEX_A}/hostconfig.json`, JSON.stringify({ StorageOpt: { size: '64M' }, Binds: null }))
     expect(await dockerContainers(root)).toEqual([
       {
         id: HEX_A,
@@ -56,9 +57,19 @@ describe('dockerContainers', () => {
         running: true,
         paused: true,
         config,
+        storageOptions: { size: '64M' },
       },
     ])
   })
+
+  it.each(['', '{', 'null', '{"StorageOpt":null}', '{"StorageOpt":{"size":5}}'])(
+    'finds no storage options in a hostconfig.json of %j',
+    async (text) => {
+      putContainer(HEX_A, {})
+      put(`containers/${HEX_A}/hostconfig.json`, text)
+      expect((await dockerContainers(root))[0]?.storageOptions).toEqual({})
+    },
+  )
 
   it('names the image by its id, when the container was made from that', async () => {
     putContainer(HEX_A, {})

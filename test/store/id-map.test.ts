@@ -22,11 +22,15 @@ const MAP = { uid: RANGES, gid: RANGES }
 /** A container in which the owner that root has there made a file, in a second that is always the same. */
 async function written(store: Store, options: CreateOptions): Promise<Container> {
   const container = await store.containers.create('nginx:1', options)
-  await using mount = await container.mount()
   const owner = options.idMap === undefined ? '0:0' : '100000:100000'
-  const script = `echo new >srv/new && chown ${owner} srv/new && echo more >>etc/motd && rm bin/sh &&
-    find . -exec touch -h -d @1700000000 {} +`
-  execFileSync('sh', ['-c', script], { cwd: mount.path })
+  {
+    await using mount = await container.mount()
+    const script = `echo new >srv/new && chown ${owner} srv/new && echo more >>etc/motd && rm bin/sh`
+    execFileSync('sh', ['-c', script], { cwd: mount.path })
+  }
+  // Whiteouts have times as well, which no one can set in the merged view.
+  const { upperdir } = await container.paths()
+  execFileSync('find', [upperdir, '-exec', 'touch', '-h', '-d', '@1700000000', '{}', '+'])
   return container
 }
 

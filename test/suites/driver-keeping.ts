@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { MIB } from '../helpers/sizes.ts'
 import { fileAt, symlinkAt, tree } from '../helpers/tree.ts'
 import { type DriverSuite, expectBase, ID } from './driver-case.ts'
 
@@ -51,6 +52,29 @@ export function keepingCases(suite: DriverSuite): void {
       ]) {
         await expect(files.open(Buffer.from(name)), name).rejects.toMatchObject({ code: 'ERR_DAMAGED' })
       }
+    })
+  })
+
+  describe('createReadWrite with a size', () => {
+    it('gives a layer that has that limit, or refuses and leaves none', async () => {
+      await suite.createBase(ID('a'))
+      const size = 64 * MIB
+      const made = await suite.driver.createReadWrite(ID('b'), ID('a'), { size }).then(
+        () => true,
+        (error: unknown) => {
+          expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED_FS', hint: expect.any(String) as string })
+          return false
+        },
+      )
+      expect(await suite.driver.exists(ID('b'))).toBe(made)
+      if (made) expect((await suite.driver.quota(ID('b')))?.limit).toBe(size)
+    })
+
+    it('there is no limit without one, and none to be told of a layer that is not there', async () => {
+      await suite.createBase(ID('a'))
+      await suite.driver.createReadWrite(ID('b'), ID('a'))
+      expect(await suite.driver.quota(ID('b'))).toBeUndefined()
+      await expect(suite.driver.quota(ID('c'))).rejects.toMatchObject({ code: 'ERR_LAYER_NOT_FOUND' })
     })
   })
 

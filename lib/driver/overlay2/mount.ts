@@ -24,16 +24,14 @@ import { OwnedFd } from '../../native/fd.ts'
 import { MS, O_PATH, ST } from '../../native/flags.ts'
 import { mountGate } from '../../native/gate.ts'
 import { cloneMapped, cloneMount, type Detached } from '../../native/mount.ts'
-import { bestRung, type Rung, takesMappedFds } from '../../native/rung.ts'
+import { bestRung, type Rung } from '../../native/rung.ts'
 import { OVERLAYFS_MAGIC } from '../../native/statfs.ts'
 import type { MountOptions } from '../driver.ts'
-import { TRASH_DIR } from '../home/home.ts'
 import { mountAttributes, mountFlags } from '../mount-attributes.ts'
-import { LINK_DIR } from './layout.ts'
+import { isMapped, type LowerMap, mappingOf, rungForMapped, withPlaces } from './mapping.ts'
 import {
   escapeValue,
   type LayerNames,
-  type Mapping,
   MAX_LOWERS,
   MAX_LOWERS_MOUNT2,
   MAX_VALUE_BYTES,
@@ -57,7 +55,7 @@ export interface OverlayRequest {
   readonly work?: Bytes
   readonly options?: MountOptions
   /** Maps the ids of the lowers (5.19), or of the first `count`; the upper has its own. */
-  readonly idMap?: { readonly usernsFd: number; readonly count?: number }
+  readonly idMap?: LowerMap
   /** Forces a rung; the default is the best that the kernel has. */
   readonly via?: Rung
 }
@@ -95,12 +93,9 @@ export async function mountOverlay(request: OverlayRequest): Promise<OverlayMoun
   return mountBy(plan, rung)
 }
 
-/** Names alone cannot say that ids are to be mapped. */
 async function rungFor({ via, home }: OverlayRequest, layers: LayerNames): Promise<Rung> {
-  const { mapping } = layers
-  if (mapping === undefined) return via ?? fastest(await bestRung(), home, layers)
-  if (via !== undefined) return via === 'fds' ? via : 'mount2'
-  return (await takesMappedFds(home, [LINK_DIR, TRASH_DIR], mapping.usernsFd)) ? 'fds' : 'mount2'
+  if (layers.mapping !== undefined) return rungForMapped(home, layers.mapping, via)
+  return via ?? fastest(await bestRung(), home, layers)
 }
 
 /**
@@ -131,19 +126,6 @@ function nameLayers({ lowers, upper, work, options, idMap }: OverlayRequest): La
     'ERR_INVALID_ARGUMENT',
     'an overlay needs a layer, and above a lower a work directory',
   )
-}
-
-function mappingOf(
-  idMap: OverlayRequest['idMap'],
-  from: number,
-  end: number,
-): { readonly mapping?: Mapping } {
-  const to = Math.min(end, from + (idMap?.count ?? end))
-  return idMap === undefined || to <= from ? {} : { mapping: { usernsFd: idMap.usernsFd, from, to } }
-}
-
-function isMapped(mapping: Mapping | undefined, index: number): mapping is Mapping {
-  return mapping !== undefined && index >= mapping.from && index < mapping.to
 }
 
 function refuseDepth(lowers: number, rung: Rung): void {
@@ -246,19 +228,6 @@ async function mountByString(plan: Plan): Promise<OverlayMount> {
   const mount = await mountGate.run('begin', call, options.signal)
   return verified(mount, 'mount2', plan, mount.mountinfo)
 }
-
-/** Mapped lowers are found below the trash, which no layer is in, by their number. */
-function withPlaces(layers: LayerNames): { names: LayerNames; mapped?: MappedFolders } {
-  const { mapping, lowers } = layers
-  if (mapping === undefined) return { names: layers }
-  const { usernsFd, from, to } = mapping
-  const place = (lower: Bytes, index: number): Bytes =>
-    isMapped(mapping, index) ? `${TRASH_DIR}/${String(index - from)}` : lower
-  const folders = lowers.slice(from, to).map((path) => ({ path, usernsFd }))
-  return { names: { ...layers, lowers: lowers.map(place) }, mapped: { place: TRASH_DIR, layers: folders } }
-}
-
-type MappedFolders = NonNullable<Parameters<typeof binding.mountDetached>[6]>
 
 /** A single layer, which overlayfs does not take: the folder itself is the merged view, writable if it is the upper. */
 async function mountSingle(plan: Plan, rung: Rung): Promise<OverlayMount> {
