@@ -14,6 +14,7 @@ const PAGE = join(ROOT, 'docs/benchmarks.md')
 const ORDER = [
   'apply',
   'load',
+  'pull',
   'mount',
   'container',
   'callers',

@@ -1,6 +1,5 @@
 /** Loading a real image into an empty store: whole commands; daemons run already when the clock starts. */
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { it } from 'vitest'
@@ -9,6 +8,7 @@ import { startContainerd } from '../helpers/containerd.ts'
 import { startDockerd } from '../helpers/dockerd.ts'
 import { GIB } from '../helpers/sizes.ts'
 import { commandOf } from './support/builds.ts'
+import { chainIDs } from './support/chain-ids.ts'
 import { unmountBelow } from './support/disk.ts'
 import { faster } from './support/goal.ts'
 import { type Contender, type Name, ours, race } from './support/race.ts'
@@ -21,17 +21,6 @@ const CTR = 'ctr images import, durability its own'
 const GNU_TAR = 'GNU tar, of the archive and its layers; durability none'
 const NONE = 'overlaid load, durability none'
 const FULL = 'overlaid load, durability full'
-
-/** chainIDs of diffIDs, base first, by the OCI image specification: what each has made of the image. */
-function chainIDs(diffIDs: readonly string[]): string[] {
-  const chain: string[] = []
-  for (const diffID of diffIDs) {
-    const below = chain.at(-1)
-    const digest = createHash('sha256').update(`${below ?? ''} ${diffID}`)
-    chain.push(below === undefined ? diffID : `sha256:${digest.digest('hex')}`)
-  }
-  return chain.sort()
-}
 
 function peers(file: string): Contender[] {
   return [

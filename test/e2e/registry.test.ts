@@ -228,7 +228,10 @@ describe.skipIf(isMissing)('a registry', () => {
     const files = ociFiles([here, there], {
       platform: ({ config }) => ({ os: 'linux', architecture: String(config['architecture']) }),
     })
-    const index = { ...(JSON.parse(String(files.get('index.json'))) as object), mediaType: OCI.index }
+    const index = {
+      ...(JSON.parse((files.get('index.json') as Buffer).toString()) as object),
+      mediaType: OCI.index,
+    }
     const entry = addBlob(files, OCI.index, index)
     const annotations = { 'org.opencontainers.image.ref.name': 'all' }
     writeFiles(join(dir, 'layout'), withIndex(files, [{ ...entry, annotations }]))

@@ -23,6 +23,7 @@ const TOOLS = {
   containerd: { isThere: () => hasCommand('containerd'), inCI: true },
   umoci: { isThere: () => hasCommand('umoci'), inCI: true },
   'containers-storage': { isThere: () => hasCommand('containers-storage'), inCI: false },
+  'docker-registry': { isThere: () => hasCommand('docker-registry'), inCI: true },
   skopeo: { isThere: () => hasCommand('skopeo'), inCI: true },
   'moby in GOPATH': { isThere: () => hasMoby(), inCI: false },
   'containerd in GOPATH': { isThere: () => hasGoPackage('github.com/containerd/containerd'), inCI: false },

@@ -4,8 +4,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CACHE } from '../../../scripts/debian-packages.mjs'
-import { type Layer, packTar, writeDockerArchive } from '../../../scripts/docker-archive.mjs'
+import { CACHE, downloadPackages, unpackPackages } from '../../../scripts/debian-packages.mjs'
+import { type Layer, packLayer, packTar, writeDockerArchive } from '../../../scripts/docker-archive.mjs'
 import { debianImage } from '../../fixtures/images/debian.mjs'
 import { rawTar, type TarSpec } from '../../helpers/rawtar.ts'
 import { GIB, MIB } from '../../helpers/sizes.ts'
@@ -67,6 +67,32 @@ export function largeFile(): Promise<string> {
     mkdirSync(dir)
     execFileSync('sh', ['-c', 'head -c "$0" /dev/urandom > "$1"', String(LARGE_SIZE), join(dir, 'file')])
     packTar(path, dir, { clamp: true })
+  })
+}
+
+/** What makes of the Debian image one of six layers. */
+const SETS = [['git'], ['python3'], ['curl', 'vim-tiny']]
+/** /bin and the like are symlinks of the first layer. */
+const MERGED = ['bin', 'lib', 'lib64', 'sbin']
+
+/** The Debian image with three layers of packages more: six layers, as a docker-archive. */
+export async function sixLayers(): Promise<string> {
+  const image = await debianImage()
+  return cached('six-layers.tar', async (path) => {
+    const work = `${path}.dir`
+    mkdirSync(work)
+    execFileSync('tar', ['-xf', image, '-C', work])
+    const layers: Layer[] = layersIn(image).map((name) => ({
+      tar: join(work, name),
+      diffID: name.replace(/\.tar$/, ''),
+      name,
+    }))
+    for (const [i, files] of downloadPackages(SETS).entries()) {
+      const dir = join(work, String(i))
+      unpackPackages(files, dir, MERGED)
+      layers.push(await packLayer(SETS[i]?.join(' ') ?? '', dir, `${dir}.tar`))
+    }
+    writeDockerArchive(path, IMAGE_NAME, layers)
   })
 }
 
