@@ -28,7 +28,11 @@ const gate = new Gate(COPIES_IN_FLIGHT)
 export async function copyTree(fromFd: number, toFd: number, options: CopyOptions = {}): Promise<void> {
   const { only, signal } = options
   const what = { leftOut: LEFT_OUT, ...(only !== undefined && { only }) }
-  await gate.run('begin', () => cancellable((mark) => binding.copyTree(fromFd, toFd, what, mark), signal), signal)
+  await gate.run(
+    'begin',
+    () => cancellable((mark) => binding.copyTree(fromFd, toFd, what, mark), signal),
+    signal,
+  )
 }
 
 type Cancellation = ReturnType<typeof binding.newCancellation>

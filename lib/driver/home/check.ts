@@ -93,10 +93,20 @@ export async function namesIn(dir: string): Promise<string[]> {
   }
 }
 
-export function damage(kind: string, path: string, detail: string, repair?: () => Promise<void>): DriverProblem {
+export function damage(
+  kind: string,
+  path: string,
+  detail: string,
+  repair?: () => Promise<void>,
+): DriverProblem {
   return { kind, severity: 'damage', path, detail, ...(repair === undefined ? {} : { repair }) }
 }
 
-export function rubbish(kind: string, path: string, detail: string, repair: () => Promise<void>): DriverProblem {
+export function rubbish(
+  kind: string,
+  path: string,
+  detail: string,
+  repair: () => Promise<void>,
+): DriverProblem {
   return { kind, severity: 'rubbish', path, detail, repair }
 }
