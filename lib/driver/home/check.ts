@@ -21,7 +21,9 @@ export function missingLayers(
   const there = new Set(ids)
   return [...referenced.keys()]
     .filter((id) => !there.has(id))
-    .map((id) => damage('missing-layer', pathOf(id), 'the store knows this layer, its folder is gone'))
+    .map((id) =>
+      damage('missing-layer', pathOf(id), 'the store knows this layer, its folder is gone'),
+    )
 }
 
 /** Layers that are named as the store names them, and that it does not know. */
@@ -90,20 +92,10 @@ export async function namesIn(dir: string): Promise<string[]> {
   }
 }
 
-export function damage(
-  kind: string,
-  path: string,
-  detail: string,
-  repair?: () => Promise<void>,
-): DriverProblem {
+export function damage(kind: string, path: string, detail: string, repair?: () => Promise<void>): DriverProblem {
   return { kind, severity: 'damage', path, detail, ...(repair === undefined ? {} : { repair }) }
 }
 
-export function rubbish(
-  kind: string,
-  path: string,
-  detail: string,
-  repair: () => Promise<void>,
-): DriverProblem {
+export function rubbish(kind: string, path: string, detail: string, repair: () => Promise<void>): DriverProblem {
   return { kind, severity: 'rubbish', path, detail, repair }
 }

@@ -37,14 +37,10 @@ async function makeFolder(parent: string): Promise<string> {
     return await mkdtemp(join(parent, PROBE_PREFIX))
   } catch (error) {
     if (!hasCode(error, 'EACCES', 'EPERM')) throw error
-    throw new OverlaidError(
-      'ERR_NO_PRIVILEGE',
-      `no permission to write in ${parent}: a storage driver needs root`,
-      {
-        path: parent,
-        cause: error,
-      },
-    )
+    throw new OverlaidError('ERR_NO_PRIVILEGE', `no permission to write in ${parent}: a storage driver needs root`, {
+      path: parent,
+      cause: error,
+    })
   }
 }
 
