@@ -23,11 +23,20 @@ struct FileProject {
   uint32_t project_id;
 };
 
+// A number of a project, or a word of flags.
+struct Word {
+  uint32_t value;
+};
+
 struct ProjectQuota {
   uint64_t limit;
   uint64_t used;
   uint64_t inodes;
 };
+
+static Napi::Value ToJs(Napi::Env env, const Word& word) {
+  return Napi::Number::New(env, word.value);
+}
 
 static Napi::Value ToJs(Napi::Env env, const FileProject& project) {
   auto object = Napi::Object::New(env);
@@ -133,10 +142,10 @@ Napi::Value QuotactlState(const Napi::CallbackInfo& info) {
   Args args(info);
   auto place = ReadPlace(args);
   if (args.Failed()) return args.Throw();
-  return RunJob(info.Env(), "quotactl", [=]() -> Result<uint32_t> {
+  return RunJob(info.Env(), "quotactl", [=]() -> Result<Word> {
     fs_quota_statv state{};
     state.qs_version = FS_QSTATV_VERSION1;
-    if (Quotactl(place, Q_XGETQSTATV, 0, &state) == 0) return uint32_t{state.qs_flags};
+    if (Quotactl(place, Q_XGETQSTATV, 0, &state) == 0) return Word{state.qs_flags};
     return QuotactlError(place);
   });
 }
@@ -174,11 +183,11 @@ Napi::Value QuotactlFindFree(const Napi::CallbackInfo& info) {
   auto place = ReadPlace(args);
   const auto from = args.Integer<uint32_t>("from");
   if (args.Failed()) return args.Throw();
-  return RunJob(info.Env(), "quotactl", [=]() -> Result<uint32_t> {
+  return RunJob(info.Env(), "quotactl", [=]() -> Result<Word> {
     for (uint32_t id = from; id < UINT32_MAX; id++) {
       auto quota = GetQuota(place, id);
       if (!quota) return quota.error();
-      if (quota->inodes == 0) return id;
+      if (quota->inodes == 0) return Word{id};
     }
     return SysError{.code = ENOSPC, .syscall = "quotactl"};
   });

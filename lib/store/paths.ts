@@ -11,6 +11,7 @@
  *         layerdb/mounts/<container id>/       0755  mount-id, init-id, parent (0644)
  *         layerdb/tmp/write-set-<random>/            a layer or mount entry being written, renamed when whole
  *         repositories.json                    0600  names
+ *         distribution/                        0700  blobs that layers are known as: see distribution.ts
  *       <driver>/                              0710  the driver's home: see driver/overlay2/layout.ts
  *       containers/<id>/config.v2.json               containers that dockerd made: read, never written
  *       overlaid/                              0700
@@ -19,6 +20,7 @@
  *         verified.json                        0600  for which mount the driver was verified: see verified.ts
  *         lock                                 0600  the store lock: every decision about what is in use
  *         locks/<container id>                 0600  one container's (or image mount's) mount, unmount, rm, commit
+ *         locks/layer-<chainID hex>            0600  a layer that is being pulled, by one at a time
  *         leases/<random>                      0600  layers and folders that a running process is making or needs
  *         containers/<id>.json                 0600  what mounts/ has no place for: name, image, config
  *         holds/<container id or ro-<image hex>>/<random>.json  0600  who has it mounted

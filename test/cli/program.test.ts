@@ -37,7 +37,7 @@ describe('help', () => {
   it('keeps to the verbs of the contract', () => {
     const verbs =
       'info load migrate save import export images layers inspect history tag rmi create ps mount unmount diff'
-    const expected = `${verbs} commit rm df gc check probe`.split(' ')
+    const expected = `${verbs} commit rm df gc check probe pull push login logout`.split(' ')
     expect(VERBS.map(({ name }) => name).sort()).toEqual(expected.sort())
   })
 

@@ -4,7 +4,7 @@
  */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { memoryRegistry } from './registry.mjs'
+import { memoryRegistry } from '../helpers/memory-registry.mjs'
 
 /** Names that a pass makes and removes; whatever else is in the store must survive it. */
 const NAMES = ['api:1', 'work:1', 'tagged:1']

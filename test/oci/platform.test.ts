@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { formatPlatform, hostPlatform, suitability } from '../../lib/oci/platform.ts'
+import { formatPlatform, hostPlatform, parsePlatform, suitability } from '../../lib/oci/platform.ts'
 
 describe('hostPlatform', () => {
   it.each([
@@ -14,6 +14,27 @@ describe('hostPlatform', () => {
 
   it('is that of this process by default', () => {
     expect(hostPlatform()).toEqual(hostPlatform(process.arch))
+  })
+})
+
+describe('parsePlatform', () => {
+  it('reads what formatPlatform writes, or an architecture', () => {
+    for (const text of ['linux/amd64', 'linux/arm/v7']) expect(formatPlatform(parsePlatform(text))).toBe(text)
+    expect(parsePlatform('arm64')).toEqual({ os: 'linux', architecture: 'arm64' })
+  })
+
+  it.each(['', 'linux/', 'a/b/c/d', 'linux/AMD64', 'linux/../x'])('refuses %j', (text) => {
+    expect(() => parsePlatform(text)).toThrow(`${JSON.stringify(text)} is not a platform`)
+  })
+
+  it('with a variant takes that and what comes after it', () => {
+    const rank = (asked: string, there: string): number | undefined =>
+      suitability(parsePlatform(there), parsePlatform(asked))
+    expect(rank('linux/arm/v6', 'linux/arm/v7')).toBeUndefined()
+    expect(rank('linux/arm/v6', 'linux/arm/v6')).toBe(0)
+    expect(rank('linux/arm/v6', 'linux/arm/v5')).toBe(1)
+    expect(rank('linux/amd64/v3', 'linux/amd64/v3')).toBe(0)
+    expect(rank('linux/amd64', 'linux/amd64/v3')).toBeUndefined()
   })
 })
 

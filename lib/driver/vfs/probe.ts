@@ -24,15 +24,11 @@ export async function tryRootFiles(dir: string): Promise<void> {
       await fileops(root.fd, [op])
     } catch (error) {
       const { name } = await describeBacking(dir)
-      throw new OverlaidError(
-        'ERR_UNSUPPORTED_FS',
-        `a root file system needs ${what}, and ${name} has none`,
-        {
-          path: dir,
-          cause: error,
-          hint: 'put the data root on ext4, xfs or btrfs',
-        },
-      )
+      throw new OverlaidError('ERR_UNSUPPORTED_FS', `a root file system needs ${what}, and ${name} has none`, {
+        path: dir,
+        cause: error,
+        hint: 'put the data root on ext4, xfs or btrfs',
+      })
     }
   }
 }

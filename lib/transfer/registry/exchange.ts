@@ -36,12 +36,14 @@ export async function exchange(
   signal?.addEventListener('abort', abort, { once: true })
   outgoing.once('close', () => signal?.removeEventListener('abort', abort))
   const answer = answerTo(outgoing)
+  let sending: Promise<void> | undefined
   try {
     watch.start(timeouts.connect, `no connection to ${url.host}`)
     await Promise.race([connected(outgoing), answer])
     watch.stop()
     // A registry that refuses does so before all is sent.
-    await Promise.race([sendBody(outgoing, body, { watch, stall: timeouts.stall }), answer])
+    sending = sendBody(outgoing, body, { watch, stall: timeouts.stall })
+    await Promise.race([sending, answer])
     watch.start(timeouts.response, `no answer from ${url.host}`)
     return await answer
   } catch (error) {
@@ -50,6 +52,8 @@ export async function exchange(
     throw error
   } finally {
     watch.stop()
+    // What the body is read from is closed then. Its failure is thrown above, or came too late to matter.
+    await sending?.catch(() => undefined)
   }
 }
 

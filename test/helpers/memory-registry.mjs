@@ -1,4 +1,4 @@
-/** A registry in memory that takes what is pushed, for the workload: plain JavaScript, as that is. */
+/** A registry in memory that takes what is pushed. Plain JavaScript, since it runs in children too. */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -11,12 +11,17 @@ async function bodyOf(request) {
   return Buffer.concat(chunks)
 }
 
-/** @returns {Promise<{ host: string, close: () => Promise<void> }>} */
-export async function memoryRegistry() {
+/**
+ * @param {(request: import('node:http').IncomingMessage, response: import('node:http').ServerResponse) => boolean}
+ *   [behave] asked first; true when it has answered, or never will
+ * @returns {Promise<{ host: string, close: () => Promise<void> }>}
+ */
+export async function memoryRegistry(behave = () => false) {
   /** Manifests by tag, sessions by name, blobs and manifests by digest. @type {Map<string, Buffer>} */
   const kept = new Map()
   let sessions = 0
   const server = createServer((request, response) => {
+    if (behave(request, response)) return
     void bodyOf(request).then((body) => {
       const { pathname, searchParams } = new URL(request.url ?? '', 'http://x')
       const name = pathname.split('/').at(-1) ?? ''
