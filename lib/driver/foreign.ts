@@ -14,6 +14,7 @@ import { OverlaidError } from '../errors.ts'
 import { walk } from '../fs/walk.ts'
 import type { OwnedFd } from '../native/fd.ts'
 import type { FileGetter } from './driver.ts'
+import type { ForeignName } from './foreign-names.ts'
 import { TreeFiles } from './tree/files.ts'
 import { naiveDiffPieces } from './tree/naive-diff.ts'
 import { isThere, openFolder } from './tree/stage.ts'
@@ -28,11 +29,6 @@ interface Format {
   readonly isWhole: boolean
 }
 
-/** Drivers whose layers can be read so. */
-export const FOREIGN_NAMES = ['aufs', 'overlay', 'vfs', 'btrfs', 'zfs', 'fuse-overlayfs'] as const
-
-export type ForeignName = (typeof FOREIGN_NAMES)[number]
-
 const FORMATS: Readonly<Record<ForeignName, Format>> = {
   aufs: { folder: (id) => join('diff', id), isWhole: false },
   overlay: { folder: (id) => join(id, 'root'), isWhole: true },
@@ -40,10 +36,6 @@ const FORMATS: Readonly<Record<ForeignName, Format>> = {
   btrfs: { folder: (id) => join('subvolumes', id), isWhole: true },
   zfs: { folder: (id) => join('graph', id), isWhole: true },
   'fuse-overlayfs': { folder: (id) => join(id, 'diff'), isWhole: false },
-}
-
-export function isForeignName(name: string): name is ForeignName {
-  return Object.hasOwn(FORMATS, name)
 }
 
 export class ForeignLayers {

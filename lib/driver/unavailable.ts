@@ -1,6 +1,7 @@
 /** Why a name is no driver of this version: gone from Docker, not there yet, or never one. */
 import { OverlaidError } from '../errors.ts'
 import { DRIVER_NAMES } from './drivers.ts'
+import { isForeignName } from './foreign-names.ts'
 import { DOCKER_ORDER } from './order.ts'
 import { missingOfZfs } from './zfs/presence.ts'
 
@@ -41,14 +42,16 @@ export function unavailable(name: string, root: string): OverlaidError {
 }
 
 function gone(name: string, { was, deprecated, removed }: Retired, root: string): OverlaidError {
+  const migrate = `images: overlaid --root NEW migrate --from ${name} ${root}, into a new data root`
+  const again = 'images: pull or load them again into a new data root'
   return new OverlaidError(
     'ERR_DRIVER_MISMATCH',
-    `Docker's driver ${name} (${was}) is gone: deprecated in Docker ${deprecated}, removed in ${removed}; overlaid does not read its layers`,
+    `Docker's driver ${name} (${was}) is gone: deprecated in Docker ${deprecated}, removed in ${removed}`,
     {
       path: root,
       hint:
-        `images: pull or load them again into a new data root; what is only in ${root}: start a Docker before ${removed} ` +
-        'on it, `docker commit` its containers, `docker save` its images, and load those',
+        `${isForeignName(name) ? migrate : again}; what is only in ${root}: start a Docker before ${removed} on it, ` +
+        '`docker commit` its containers, `docker save` its images, and load those',
     },
   )
 }

@@ -1,7 +1,8 @@
 /** The images that another driver of Docker's left in a data root, as a source to load from. */
 import { existsSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
-import { type ForeignName, ForeignLayers } from '../driver/foreign.ts'
+import { ForeignLayers } from '../driver/foreign.ts'
+import type { ForeignName } from '../driver/foreign-names.ts'
 import { OverlaidError } from '../errors.ts'
 import { chainIDs } from '../oci/chain-id.ts'
 import { type ImageConfig, parseConfig } from '../oci/config.ts'

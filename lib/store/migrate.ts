@@ -1,5 +1,5 @@
 /** Migration: the images that another driver of Docker's left in a data root become images of this store. */
-import { FOREIGN_NAMES, isForeignName } from '../driver/foreign.ts'
+import { FOREIGN_NAMES, isForeignName } from '../driver/foreign-names.ts'
 import { OverlaidError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { StoreContext } from './context.ts'

@@ -58,11 +58,11 @@ describe.skipIf(missing('canMount', 'hasBinding'))('opening a store', () => {
   })
 
   it('with another driver, or of another driver’s root, is refused', async () => {
-    await expect(Store.open(newRoot(), { driver: 'btrfs' })).rejects.toMatchObject({
+    await expect(Store.open(newRoot(), { driver: 'zfs' })).rejects.toMatchObject({
       code: 'ERR_DRIVER_MISMATCH',
     })
     const root = newRoot()
-    mkdirSync(join(root, 'btrfs/subvolumes'), { recursive: true })
+    mkdirSync(join(root, 'zfs/graph'), { recursive: true })
     await expect(Store.open(root)).rejects.toMatchObject({ code: 'ERR_DRIVER_MISMATCH' })
   })
 

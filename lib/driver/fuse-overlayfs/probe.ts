@@ -27,7 +27,12 @@ const REFUSALS: Readonly<Record<string, readonly [code: ErrorCode, words: string
     'load the module: modprobe fuse; in a container, give it the device: --device /dev/fuse',
   ],
   ENODEV: ['ERR_UNSUPPORTED_KERNEL', 'has no driver in the kernel', 'load it: modprobe fuse'],
-  EPERM: ['ERR_NO_PRIVILEGE', 'is forbidden here', 'in a container, give it the device: --device /dev/fuse'],
+  // To root too: the devices of a container are chosen for it.
+  EPERM: [
+    'ERR_UNSUPPORTED_KERNEL',
+    'is forbidden here',
+    'in a container, give it the device: --device /dev/fuse',
+  ],
   EACCES: ['ERR_NO_PRIVILEGE', 'may not be opened', 'run as root'],
 }
 

@@ -131,11 +131,13 @@ export class TreeDriver implements Driver {
   }
 
   async quota(id: string): Promise<LayerQuota | undefined> {
-    return await this.#backend.quotaOf?.(this.#existing(id))
+    const path = this.#existing(id)
+    return await this.#backend.quotaOf?.(path)
   }
 
   async renewQuota(id: string): Promise<void> {
-    await this.#backend.renewLimit?.(this.#existing(id), id)
+    const path = this.#existing(id)
+    await this.#backend.renewLimit?.(path, id)
   }
 
   async exists(id: string): Promise<boolean> {

@@ -135,7 +135,10 @@ async function publish(
 
 async function writeParent({ home }: TreeBackend, id: string, parent: string | undefined): Promise<void> {
   failpoint('driver.tree.before-parent')
-  await writeFileAtomic(parentFile(home.path, id), parent ?? '', { mode: MODES.parent, durability: home.durability })
+  await writeFileAtomic(parentFile(home.path, id), parent ?? '', {
+    mode: MODES.parent,
+    durability: home.durability,
+  })
 }
 
 /** One syncfs costs less than an fsync a file, and brings the folders' entries along. */

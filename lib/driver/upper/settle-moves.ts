@@ -42,7 +42,9 @@ async function linkTarget(layer: SettlingLayer, path: string): Promise<string | 
 /** Moves everything in `from` into `to`, which need not be there, and removes `from`. */
 async function moveInto(layer: SettlingLayer, from: string, to: string): Promise<void> {
   await layer.makeDirs(to)
-  const there = new Map((await layer.upper.list(to)).map(({ name, stat }) => [latin1(name), layer.upper.kindOf(stat)]))
+  const there = new Map(
+    (await layer.upper.list(to)).map(({ name, stat }) => [latin1(name), layer.upper.kindOf(stat)]),
+  )
   const free: string[] = []
   for (const { name, stat } of await layer.upper.list(from)) {
     const text = latin1(name)

@@ -1,6 +1,6 @@
 /** Whether a file system can hold root file systems: all that a driver needs whose layers are plain files. */
 import { constants } from 'node:fs'
-import { OverlaidError } from '../../errors.ts'
+import { hasCode, OverlaidError } from '../../errors.ts'
 import { type FileOp, fileops } from '../../native/file-op.ts'
 import { describeBacking } from '../backing.ts'
 import { openFolder } from '../tree/stage.ts'
@@ -16,6 +16,9 @@ const TRIALS: readonly (readonly [what: string, op: FileOp])[] = [
   ['devices', { op: 'node', path: 'null', major: 1, minor: 3, mode: constants.S_IFCHR | 0o666, ...META }],
 ]
 
+/** What a file system says that has no such thing; a full one says something else. */
+const REFUSALS = ['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EINVAL', 'EMLINK'] as const
+
 /** Tries it in the empty folder `dir`. @throws ERR_UNSUPPORTED_FS */
 export async function tryRootFiles(dir: string): Promise<void> {
   using root = openFolder(dir)
@@ -23,12 +26,17 @@ export async function tryRootFiles(dir: string): Promise<void> {
     try {
       await fileops(root.fd, [op])
     } catch (error) {
+      if (!hasCode(error, ...REFUSALS)) throw error
       const { name } = await describeBacking(dir)
-      throw new OverlaidError('ERR_UNSUPPORTED_FS', `a root file system needs ${what}, and ${name} has none`, {
-        path: dir,
-        cause: error,
-        hint: 'put the data root on ext4, xfs or btrfs',
-      })
+      throw new OverlaidError(
+        'ERR_UNSUPPORTED_FS',
+        `a root file system needs ${what}, and ${name} has none`,
+        {
+          path: dir,
+          cause: error,
+          hint: 'put the data root on ext4, xfs or btrfs',
+        },
+      )
     }
   }
 }

@@ -24,6 +24,8 @@ function parse(text: string | undefined): Build | undefined {
 
 /** The program of the command, where that tree's package.json says: other commits have it elsewhere. */
 export function commandOf({ root }: Build): string {
-  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { bin: { overlaid: string } }
+  const { bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    bin: { overlaid: string }
+  }
   return join(root, bin.overlaid)
 }

@@ -1,0 +1,8 @@
+/** The drivers of Docker's whose layers can be read as files: see foreign.ts. */
+export const FOREIGN_NAMES = ['aufs', 'overlay', 'vfs', 'btrfs', 'zfs', 'fuse-overlayfs'] as const
+
+export type ForeignName = (typeof FOREIGN_NAMES)[number]
+
+export function isForeignName(name: string): name is ForeignName {
+  return (FOREIGN_NAMES as readonly string[]).includes(name)
+}
