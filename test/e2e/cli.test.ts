@@ -30,6 +30,7 @@ interface ContainerRow {
   readonly image: string
   readonly mounted: boolean
   readonly path: string | null
+  readonly quota: object | null
   readonly size: number
 }
 
@@ -126,7 +127,15 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a session', () => {
     expect(readFileSync(join(merged, 'etc/motd'), 'utf8')).toBe('from web\n')
     expect(statSync(join(merged, 'bin/tool')).mode & 0o7777).toBe(0o4755)
     expect(await json<ContainerRow[]>(root, 'ps')).toEqual([
-      { id, name: 'one', image: 'web:1', mounted: true, path: merged, size: expect.any(Number) as number },
+      {
+        id,
+        name: 'one',
+        image: 'web:1',
+        mounted: true,
+        path: merged,
+        size: expect.any(Number) as number,
+        quota: null,
+      },
     ])
   })
 
