@@ -86,8 +86,9 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs -o size=70% tmpfs /tmp
 mkdir /dev/shm && mount -t tmpfs tmpfs /dev/shm
 cd /checkout
-bash /command >/dev/ttyS1 2>&1 </dev/null
-echo "@@status $?" >/dev/ttyS1
+# Through a pipe: to a terminal, programs write more than lines.
+bash /command 2>&1 </dev/null | cat >/dev/ttyS1
+printf '\n@@status %s\n' "${PIPESTATUS[0]}" >/dev/ttyS1
 echo o >/proc/sysrq-trigger
 while :; do :; done
 INIT
