@@ -16,7 +16,7 @@ node_api=$(node -p "require('path').resolve(process.execPath, '../../include/nod
 compile() {
   mkdir -p "$build/$2"
   printf '%s\n' test/native/harness/*.cc native/fileops.cc native/fileops_code.cc native/resolve.cc \
-    native/remove_tree.cc native/xattr.cc native/dirent.cc native/statx.cc |
+    native/remove_tree.cc native/btrfs.cc native/btrfs_tree.cc native/xattr.cc native/dirent.cc native/statx.cc |
     xargs -P2 -I{} sh -c '
       c++ -std=c++20 -D_GNU_SOURCE -DNAPI_VERSION=9 -DNODE_ADDON_API_DISABLE_DEPRECATED \
         -DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS -g -O1 -fno-omit-frame-pointer -fsanitize="$1" \
