@@ -144,6 +144,8 @@ async function* deflate(input: AsyncIterable<Buffer>, level: number): AsyncGener
     await feeding
   } finally {
     engine.destroy()
+    // Whoever stops early closes what the input has open, before this is over.
+    await Promise.allSettled([feeding])
   }
 }
 
