@@ -17,7 +17,7 @@ import type { FileGetter } from './driver.ts'
 import type { ForeignName } from './foreign-names.ts'
 import { TreeFiles } from './tree/files.ts'
 import { naiveDiffPieces } from './tree/naive-diff.ts'
-import { isThere, openFolder } from './tree/stage.ts'
+import { isFolder, openFolder } from '../fs/folder.ts'
 import { type TarPiece, TarStream } from './tar-stream.ts'
 import { isPackable, SMALL_BODY, TreePacker } from './tree-packer.ts'
 import { compareTrees } from './upper/changes.ts'
@@ -98,7 +98,7 @@ export class ForeignLayers {
 
   #open(id: string): OwnedFd {
     const path = join(this.#home, this.#format.folder(id))
-    if (isThere(path)) return openFolder(path)
+    if (isFolder(path)) return openFolder(path)
     throw new OverlaidError('ERR_DAMAGED', `the layer's folder ${path} is not there`, {
       path,
       hint: 'on btrfs or zfs the subvolume or dataset has to be mounted there',

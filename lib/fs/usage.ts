@@ -1,9 +1,9 @@
 /** How much of the disk a tree takes. */
-import { constants, openSync } from 'node:fs'
 import { hasCode } from '../errors.ts'
 import { binding } from '../native/binding.ts'
-import { OwnedFd } from '../native/fd.ts'
+import type { OwnedFd } from '../native/fd.ts'
 import { AT } from '../native/flags.ts'
+import { openFolderIfAny } from './folder.ts'
 import { walk, type WalkEntry } from './walk.ts'
 
 /** st_blocks counts in these, whatever the file system's own block is. */
@@ -11,7 +11,7 @@ export const BLOCK_BYTES = 512
 
 /** Bytes on disk of a tree, its own folder included, each inode once. 0 where it is gone, or goes meanwhile. */
 export async function diskUsageOf(path: string): Promise<number> {
-  const root = openFolder(path)
+  const root = openFolderIfAny(path)
   if (root === undefined) return 0
   try {
     return await usageBelow(root)
@@ -42,15 +42,4 @@ function isFirst(seen: Set<string>, { devMajor, devMinor, ino }: WalkEntry['stat
   if (seen.has(inode)) return false
   seen.add(inode)
   return true
-}
-
-/** Opens a folder; undefined where there is none. */
-export function openFolder(path: string): OwnedFd | undefined {
-  try {
-    return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
-  } catch (error) {
-    // ENOTDIR, ELOOP: a file or link is no tree.
-    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
-    throw error
-  }
 }

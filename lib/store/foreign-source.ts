@@ -1,9 +1,10 @@
 /** The images that another driver of Docker's left in a data root, as a source to load from. */
-import { existsSync, lstatSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { ForeignLayers } from '../driver/foreign.ts'
 import type { ForeignName } from '../driver/foreign-names.ts'
 import { OverlaidError } from '../errors.ts'
+import { isFolder } from '../fs/folder.ts'
 import { chainIDs } from '../oci/chain-id.ts'
 import { type ImageConfig, parseConfig } from '../oci/config.ts'
 import { type ChainID, type DiffID, type Digest, Measured } from '../oci/digest.ts'
@@ -47,10 +48,6 @@ export async function openForeignSource(
 /** Whether the driver's layers and what Docker notes of its images are in the data root. */
 export function hasImagesOf(root: string, name: ForeignName): boolean {
   return isFolder(storePaths(root, name).imageContent) && isFolder(join(root, name))
-}
-
-function isFolder(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
 class ForeignReader {

@@ -18,7 +18,7 @@
 import { OverlaidError, SyscallError } from '../../errors.ts'
 import { binding, type Qgroup } from '../../native/binding.ts'
 import type { LayerQuota } from '../driver.ts'
-import { openFolder } from '../tree/stage.ts'
+import { openFolder } from '../../fs/folder.ts'
 
 /** Limits the subvolume `path` to `size` bytes of its own. @throws ERR_UNSUPPORTED_FS */
 export async function limitSubvolume(path: string, size: number): Promise<void> {

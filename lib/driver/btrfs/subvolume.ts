@@ -5,7 +5,7 @@ import { AT_FDCWD, binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { AT } from '../../native/flags.ts'
 import { BTRFS_MAGIC } from '../../native/statfs.ts'
-import { openFolder } from '../tree/stage.ts'
+import { openFolder } from '../../fs/folder.ts'
 
 /** The inode number of each subvolume's root: BTRFS_FIRST_FREE_OBJECTID. */
 const ROOT_INODE = 256n

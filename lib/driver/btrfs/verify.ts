@@ -6,7 +6,7 @@ import { binding } from '../../native/binding.ts'
 import { BTRFS_MAGIC } from '../../native/statfs.ts'
 import { describeBacking, nearestExisting } from '../backing.ts'
 import { inProbeFolder } from '../home/probe-folder.ts'
-import { openFolder } from '../tree/stage.ts'
+import { openFolder } from '../../fs/folder.ts'
 import { createSubvolume, snapshotSubvolume } from './subvolume.ts'
 
 /** Tries it, where `home` is or will be. @throws ERR_UNSUPPORTED_FS, ERR_NO_PRIVILEGE */

@@ -12,10 +12,11 @@
  * Layers are named as from the home, the working directory of the program until it is mounted: short, and of characters
  * that need no escapes in its options, whatever the home is called.
  */
-import { constants, mkdirSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { mkdirSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { failpoint } from '../../fs/failpoint.ts'
+import { openFolder } from '../../fs/folder.ts'
 import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { mountGate } from '../../native/gate.ts'
@@ -23,8 +24,7 @@ import { cloneMount, type Detached, mountedAt, unmount } from '../../native/moun
 import type { MountOptions } from '../driver.ts'
 import { makeHome } from '../home/home.ts'
 import { mountPlace, unmountPlace } from '../home/mount-place.ts'
-import { makeStagingFolder } from '../home/staging-folder.ts'
-import { deleteTree, moveToTrash } from '../home/trash.ts'
+import { makeStagingFolder, removeStagingFolder } from '../home/staging-folder.ts'
 import { mountAttributes } from '../mount-attributes.ts'
 import { findProgram, PROGRAM, start } from './program.ts'
 
@@ -53,8 +53,7 @@ export async function mountFuse(home: string, layers: FuseLayers, options: Mount
     return await mountGate.run('begin', make, options.signal)
   } finally {
     await unmountPlace(staging.path)
-    await deleteTree(await moveToTrash(home, staging.path))
-    staging.lock.close()
+    await removeStagingFolder(home, staging)
   }
 }
 
@@ -174,10 +173,6 @@ export async function waitForEnd(work: string): Promise<void> {
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
   }
-}
-
-function openFolder(path: string): OwnedFd {
-  return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
 }
 
 async function lockSoon(fd: OwnedFd): Promise<boolean> {

@@ -2,12 +2,13 @@
  * Folders in which a file system is tried out: locked by flock(2) while they are in use, so that what a crash left can
  * be told from what is tried this moment.
  */
-import { constants, fstatSync, openSync, statSync } from 'node:fs'
+import { fstatSync, statSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
+import { openFolderIfAny } from '../../fs/folder.ts'
 import { binding } from '../../native/binding.ts'
-import { OwnedFd } from '../../native/fd.ts'
+import type { OwnedFd } from '../../native/fd.ts'
 import { unmountPlace } from './mount-place.ts'
 
 /** What they are called; a crash may leave one, empty but for a few small files. */
@@ -51,20 +52,11 @@ async function makeFolder(parent: string): Promise<string> {
 
 /** Undefined where somebody else has it, or has removed it. */
 async function lockProbe(path: string): Promise<OwnedFd | undefined> {
-  const lock = openProbe(path)
+  const lock = openFolderIfAny(path)
   if (lock === undefined) return undefined
   if ((await binding.flock(lock.fd, 'write')) && isStillThere(path, lock)) return lock
   lock.close()
   return undefined
-}
-
-function openProbe(path: string): OwnedFd | undefined {
-  try {
-    return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
-    throw error
-  }
 }
 
 function isStillThere(path: string, lock: OwnedFd): boolean {
@@ -73,7 +65,7 @@ function isStillThere(path: string, lock: OwnedFd): boolean {
 
 /** Whether nobody tries anything in it any more. Asks by a shared lock: two who ask do not meet. */
 export async function isAbandonedProbe(path: string): Promise<boolean> {
-  const lock = openProbe(path)
+  const lock = openFolderIfAny(path)
   if (lock === undefined) return false
   try {
     return await binding.flock(lock.fd, 'read')

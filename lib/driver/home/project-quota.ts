@@ -15,10 +15,9 @@
  *
  * A crash leaves at most a limit on a number to which nothing belongs, which the next one with that number replaces.
  */
-import { constants, openSync } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
+import { openFolder } from '../../fs/folder.ts'
 import { binding } from '../../native/binding.ts'
-import { OwnedFd } from '../../native/fd.ts'
 import { FS_QUOTA, FS_XFLAG } from '../../native/flags.ts'
 import type { FileProject } from '../../native/quota.ts'
 import { deviceOf } from '../backing.ts'
@@ -148,8 +147,4 @@ async function stateOf({ fd, device }: Place): Promise<number> {
     if (hasCode(error, ...NO_QUOTAS)) return 0
     throw error
   }
-}
-
-function openFolder(path: string): OwnedFd {
-  return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
 }

@@ -2,13 +2,13 @@
  * A layer on its way in, as far as all drivers do it alike: a staging folder with its lock, the archive unpacked in it
  * as an upper directory, and that settled against the parent. What it becomes is the driver's.
  */
-import { constants, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { hasCode, OverlaidError } from '../../errors.ts'
+import { OverlaidError } from '../../errors.ts'
 import { mkdirDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
+import { openFolder } from '../../fs/folder.ts'
 import { binding } from '../../native/binding.ts'
-import { OwnedFd } from '../../native/fd.ts'
+import type { OwnedFd } from '../../native/fd.ts'
 import type { ByteStream } from '../../tar/byte-source.ts'
 import type { ApplyOptions, StagedLayer } from '../driver.ts'
 import { applyLayer } from '../upper/apply.ts'
@@ -16,8 +16,7 @@ import type { ApplyNotes } from '../upper/apply-notes.ts'
 import type { Marks } from '../upper/marks.ts'
 import { type Settled, settleLayer } from '../upper/settle.ts'
 import type { Home } from './home.ts'
-import { makeStagingFolder, type StagingFolder } from './staging-folder.ts'
-import { deleteTree, moveToTrash } from './trash.ts'
+import { makeStagingFolder, removeStagingFolder, type StagingFolder } from './staging-folder.ts'
 
 /** A merged tree to read from. */
 export interface OpenTree extends AsyncDisposable {
@@ -55,7 +54,7 @@ export abstract class StagedUpper implements StagedLayer {
   protected settled: Settled | undefined
   /** That of the unpacking; what is built from it belongs to the same work. */
   protected signal: AbortSignal | undefined
-  readonly #lock: OwnedFd
+  readonly #folder: StagingFolder
   #state: State = 'empty'
   #notes: ApplyNotes | undefined
   #size = 0
@@ -66,7 +65,7 @@ export abstract class StagedUpper implements StagedLayer {
     this.path = folder.path
     this.dir = join(folder.path, 'layer')
     this.diff = join(this.dir, 'diff')
-    this.#lock = folder.lock
+    this.#folder = folder
   }
 
   async apply(tar: ByteStream, options: ApplyOptions = {}): Promise<number> {
@@ -107,25 +106,13 @@ export abstract class StagedUpper implements StagedLayer {
   protected async finish(): Promise<void> {
     this.#state = 'done'
     failpoint('driver.commit.before-cleanup')
-    await this.#removeFolder()
+    await removeStagingFolder(this.unpacking.home.path, this.#folder)
   }
 
   async discard(): Promise<void> {
     if (this.#state === 'done') return
     this.#state = 'done'
-    await this.#removeFolder()
-  }
-
-  /** The lock goes last, so that nobody else begins to remove the same folder. */
-  async #removeFolder(): Promise<void> {
-    try {
-      await deleteTree(await moveToTrash(this.unpacking.home.path, this.path))
-    } catch (error) {
-      // A collector that took it for abandoned cannot be: the lock was held. But the home may be gone as a whole.
-      if (!hasCode(error, 'ENOENT')) throw error
-    } finally {
-      this.#lock.close()
-    }
+    await removeStagingFolder(this.unpacking.home.path, this.#folder)
   }
 
   #expect(...states: State[]): void {
@@ -186,8 +173,4 @@ export async function settleIn(
   // One syncfs costs less than an fsync a file, and brings the folders' entries along.
   if (home.durability === 'full') await binding.syncfs(fd.fd)
   return settled
-}
-
-function openFolder(path: string): OwnedFd {
-  return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
 }

@@ -13,6 +13,7 @@ import { hasCode } from '../../errors.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { binding } from '../../native/binding.ts'
 import { MODES, STAGING_DIR } from './home.ts'
+import { deleteTree, moveToTrash } from './trash.ts'
 
 const LOCK_FILE = 'lock'
 
@@ -35,6 +36,18 @@ export async function makeStagingFolder(home: string): Promise<StagingFolder> {
     await mkdir(path, { mode: MODES.staging })
     const lock = await lockFolder(path)
     if (lock !== undefined) return { path, lock }
+  }
+}
+
+/** Removes the folder that this process holds. The lock goes last, so that nobody else begins to remove the same. */
+export async function removeStagingFolder(home: string, { path, lock }: StagingFolder): Promise<void> {
+  try {
+    await deleteTree(await moveToTrash(home, path))
+  } catch (error) {
+    // A collector that took it for abandoned cannot be: the lock was held. But the home may be gone as a whole.
+    if (!hasCode(error, 'ENOENT')) throw error
+  } finally {
+    lock.close()
   }
 }
 

@@ -10,7 +10,8 @@ import { lstatSync, renameSync } from 'node:fs'
 import { readdir, rename } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../../errors.ts'
-import { diskUsageOf, openFolder } from '../../fs/usage.ts'
+import { openFolderIfAny } from '../../fs/folder.ts'
+import { diskUsageOf } from '../../fs/usage.ts'
 import { binding } from '../../native/binding.ts'
 import { TRASH_DIR } from './home.ts'
 
@@ -137,7 +138,7 @@ export class Trash {
 
 async function deleteNames(home: string, names: readonly string[]): Promise<void> {
   if (names.length === 0) return
-  const folder = openFolder(join(home, TRASH_DIR))
+  const folder = openFolderIfAny(join(home, TRASH_DIR))
   if (folder === undefined) return
   try {
     await binding.removeTreesIdle(folder.fd, names.map((name) => `${name}\0`).join(''))
@@ -151,7 +152,7 @@ async function deleteNames(home: string, names: readonly string[]): Promise<void
  * at one tree would pull its folders from under each other. The lock is flock(2)'s, so it ends with its process.
  */
 export async function deleteTree(path: string): Promise<void> {
-  const tree = openFolder(path)
+  const tree = openFolderIfAny(path)
   try {
     if (tree === undefined || (await binding.flock(tree.fd, 'write'))) await removeEntry(path)
   } finally {
@@ -161,7 +162,7 @@ export async function deleteTree(path: string): Promise<void> {
 
 /** Relative to its folder: removeTree enters no other mount, and on the way here there may be some. */
 async function removeEntry(path: string): Promise<void> {
-  const folder = openFolder(dirname(path))
+  const folder = openFolderIfAny(dirname(path))
   if (folder === undefined) return
   try {
     await binding.removeTree(folder.fd, basename(path))

@@ -9,6 +9,7 @@ import { lstatSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
+import { isFolder } from '../../fs/folder.ts'
 import {
   folderOf,
   type LayerFolder,
@@ -29,7 +30,7 @@ export function newLinkName(): string {
 
 /** Whether there is a layer `id`. @throws ERR_INVALID_ARGUMENT */
 export function layerExists(home: string, id: string): boolean {
-  return lstatSync(folderOf(home, id).dir, { throwIfNoEntry: false })?.isDirectory() === true
+  return isFolder(folderOf(home, id).dir)
 }
 
 /** The folder of a layer that is there. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */

@@ -2,11 +2,10 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ApplyOptions } from '../driver.ts'
-import { makeStagingFolder } from '../home/staging-folder.ts'
+import { makeStagingFolder, removeStagingFolder } from '../home/staging-folder.ts'
 import { settleIn, type Unpacking, unpackInto } from '../home/staged.ts'
-import { deleteTree, moveToTrash } from '../home/trash.ts'
 import { mergeUpper } from './merge.ts'
-import { openFolder } from './stage.ts'
+import { openFolder } from '../../fs/folder.ts'
 
 /**
  * Unpacks `tar` beside the tree at `path`, then puts it onto it. Returns the layer's size. On failure the tree is as it
@@ -31,7 +30,6 @@ export async function applyOnto(
     await mergeUpper({ rootFd: root.fd, upper: below(diff), tree: below(path), settled })
     return notes.size + settled.added
   } finally {
-    await deleteTree(await moveToTrash(home.path, staging.path))
-    staging.lock.close()
+    await removeStagingFolder(home.path, staging)
   }
 }

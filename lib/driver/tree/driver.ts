@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { fsyncDir, mkdirDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
+import { isFolder, openFolder } from '../../fs/folder.ts'
 import { diskUsageOf } from '../../fs/usage.ts'
 import { cloneMount, type Detached } from '../../native/mount.ts'
 import type {
@@ -42,7 +43,7 @@ import { checkTrees } from './check.ts'
 import { TreeFiles } from './files.ts'
 import { expectID, MERGED_DIR, mergedFolder, MODES, parentFile, PARENTS_DIR } from './layout.ts'
 import { readParent } from './parent.ts'
-import { createTree, isThere, openFolder, StagedTree } from './stage.ts'
+import { createTree, StagedTree } from './stage.ts'
 import { applyOnto } from './apply.ts'
 
 // Not in the methods: in a function with `await using` TypeScript 6.0 leaves the .ts of an import() as it is.
@@ -141,7 +142,7 @@ export class TreeDriver implements Driver {
   }
 
   async exists(id: string): Promise<boolean> {
-    return isThere(this.#pathOf(id))
+    return isFolder(this.#pathOf(id))
   }
 
   async parent(id: string): Promise<string | undefined> {
@@ -249,7 +250,7 @@ export class TreeDriver implements Driver {
     const path = this.#existing(id)
     const parent = this.#backend.clonesShare ? readParent(this.home, id) : undefined
     // Of a layer of moby's the parent is not known: then all that it shows is counted.
-    if (parent === undefined || parent === '' || !isThere(this.#pathOf(parent)))
+    if (parent === undefined || parent === '' || !isFolder(this.#pathOf(parent)))
       return await diskUsageOf(path)
     const { naiveDiskUsage } = await importNaiveDiff()
     const changes = await this.#changes(id, parent, {})
@@ -301,7 +302,7 @@ export class TreeDriver implements Driver {
   /** The tree of a layer that is there. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
   #existing(id: string): string {
     const path = this.#pathOf(id)
-    if (isThere(path)) return path
+    if (isFolder(path)) return path
     throw new OverlaidError('ERR_LAYER_NOT_FOUND', `there is no layer ${id}`)
   }
 

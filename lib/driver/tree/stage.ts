@@ -8,18 +8,17 @@
  *     staging/<x>/layer/tree → <trees>/<id>, synced         the layer is there, whole
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
-import { constants, lstatSync, openSync } from 'node:fs'
 import { rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type DurableOptions, fsyncDir, writeFileAtomic } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
+import { isFolder, openFolder } from '../../fs/folder.ts'
 import { AT_FDCWD, binding } from '../../native/binding.ts'
-import { OwnedFd } from '../../native/fd.ts'
 import { RENAME } from '../../native/flags.ts'
 import { StagedUpper, type Unpacking } from '../home/staged.ts'
-import { makeStagingFolder, type StagingFolder } from '../home/staging-folder.ts'
-import { deleteTree, moveToTrash } from '../home/trash.ts'
+import { makeStagingFolder, removeStagingFolder, type StagingFolder } from '../home/staging-folder.ts'
+import { moveToTrash } from '../home/trash.ts'
 import type { TreeBackend } from './backend.ts'
 import { MODES, parentFile } from './layout.ts'
 import { mergeUpper } from './merge.ts'
@@ -43,7 +42,7 @@ export class StagedTree extends StagedUpper {
   }
 
   async commit(id: string, parent: string | undefined): Promise<void> {
-    if (isThere(this.#pathOf(id))) throw alreadyThere(id)
+    if (isFolder(this.#pathOf(id))) throw alreadyThere(id)
     await this.settle(parent)
     await publish(this.#backend, join(this.dir, TREE), this.#pathOf(id), id, parent)
     await this.finish()
@@ -51,7 +50,7 @@ export class StagedTree extends StagedUpper {
 
   async replace(id: string, parent: string | undefined): Promise<void> {
     const target = this.#pathOf(id)
-    if (!isThere(target)) return this.commit(id, parent)
+    if (!isFolder(target)) return this.commit(id, parent)
     await this.settle(parent)
     const { home } = this.#backend
     await writeParent(this.#backend, id, parent)
@@ -96,7 +95,7 @@ export async function createTree(
   pathOf: (id: string) => string,
   { id, parent, size }: NewTree,
 ): Promise<void> {
-  if (isThere(pathOf(id))) throw alreadyThere(id)
+  if (isFolder(pathOf(id))) throw alreadyThere(id)
   const { home } = backend
   const folder = await makeStagingFolder(home.path)
   try {
@@ -107,8 +106,7 @@ export async function createTree(
     await syncTree(tree, home)
     await publish(backend, tree, pathOf(id), id, parent)
   } finally {
-    await deleteTree(await moveToTrash(home.path, folder.path))
-    folder.lock.close()
+    await removeStagingFolder(home.path, folder)
   }
 }
 
@@ -120,7 +118,7 @@ async function publish(
   parent: string | undefined,
 ): Promise<void> {
   // Of two who make one id the later must not say whose child it is.
-  if (isThere(to)) throw alreadyThere(id)
+  if (isFolder(to)) throw alreadyThere(id)
   await writeParent(backend, id, parent)
   failpoint('driver.tree.before-rename')
   try {
@@ -146,14 +144,6 @@ async function syncTree(path: string, { durability }: DurableOptions): Promise<v
   if (durability !== 'full') return
   using tree = openFolder(path)
   await binding.syncfs(tree.fd)
-}
-
-export function openFolder(path: string): OwnedFd {
-  return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW))
-}
-
-export function isThere(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
 function alreadyThere(id: string): OverlaidError {

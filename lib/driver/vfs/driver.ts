@@ -12,7 +12,7 @@ import type { Home } from '../home/home.ts'
 import type { TreeBackend } from '../tree/backend.ts'
 import { TreeDriver } from '../tree/driver.ts'
 import type { LayerWeight } from '../driver.ts'
-import { openFolder } from '../tree/stage.ts'
+import { openFolder } from '../../fs/folder.ts'
 import { vfsCost } from './cost.ts'
 import { tryRootFiles } from './probe.ts'
 

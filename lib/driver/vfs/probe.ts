@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type FileOp, fileops } from '../../native/file-op.ts'
 import { describeBacking } from '../backing.ts'
-import { openFolder } from '../tree/stage.ts'
+import { openFolder } from '../../fs/folder.ts'
 
 const META = { uid: 1, gid: 1, mtimeSec: 1, mtimeNsec: 0 }
 
