@@ -3,86 +3,65 @@
  * use it do alike. See {@link Driver} for what each method promises, layout.ts for the home.
  */
 import { unlinkSync } from 'node:fs'
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasCode, OverlaidError } from '../../errors.ts'
+import { OverlaidError } from '../../errors.ts'
 import { fsyncDir, mkdirDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { diskUsageOf } from '../../fs/usage.ts'
+import type { Detached } from '../../native/mount.ts'
 import type {
   ApplyOptions,
   Change,
-  DetachedMount,
   Driver,
   DriverProblem,
   FileGetter,
   LayerPaths,
   LayerQuota,
-  MountOptions,
   OpenOptions,
   ReadWriteOptions,
   StagedLayer,
 } from '../driver.ts'
-import { detached } from '../detached.ts'
 import { type TarPiece, TarStream } from '../tar-stream.ts'
 import type { UpperBackend } from './backend.ts'
 import { createLayer } from './create.ts'
-import { type Home, makeHome } from '../home/home.ts'
-import { Mounts } from '../home/mounts.ts'
+import type { Home } from '../home/home.ts'
+import { HomeDriver } from '../home/home-driver.ts'
 import { clearLimit, ownProject, quotaOf } from '../home/project-quota.ts'
 import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, findIDOfLink, idOfLink, layerExists, readLower, readText } from './links.ts'
-import { Trash } from '../home/trash.ts'
 import { sizeOfDiff, UpperReader } from './upper-reader.ts'
 
 // Not in the methods: in a function with `await using` TypeScript 6.0 leaves the .ts of an import() as it is.
 const importDiff = () => import('../upper/diff.ts')
 const importChanges = () => import('../upper/changes.ts')
 
-export class UpperDriver implements Driver {
+export class UpperDriver extends HomeDriver implements Driver {
   readonly name: string
-  readonly home: string
   readonly server?: string
   readonly #backend: UpperBackend
   readonly #home: Home
-  readonly #mounts: Mounts
-  readonly #trash: Trash
-  #prepared: Promise<void> | undefined
 
   constructor(backend: UpperBackend) {
-    this.name = backend.name
-    this.home = backend.home.path
-    if (backend.server !== undefined) this.server = backend.server
-    this.#backend = backend
-    this.#home = backend.home
-    this.#mounts = new Mounts({
-      mergedPath: (id) => this.mergedPath(id),
-      openMount: (id, options) => backend.mountLayer(id, options),
+    super(backend.home, {
       ...(backend.server !== undefined && { server: backend.server }),
       ended: async (id) => backend.ended?.(id),
     })
-    this.#trash = new Trash(this.home)
+    this.name = backend.name
+    if (backend.server !== undefined) this.server = backend.server
+    this.#backend = backend
+    this.#home = backend.home
   }
 
   async verify(): Promise<void> {
     return this.#backend.verify()
   }
 
-  async prepare({ verified = false }: { readonly verified?: boolean } = {}): Promise<void> {
-    this.#prepared ??= this.#prepare(verified)
-    try {
-      await this.#prepared
-    } catch (error) {
-      // A refusal may be mended and tried again.
-      this.#prepared = undefined
-      throw error
-    }
+  protected override async makeFolders(): Promise<void> {
+    await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability: this.#home.durability })
   }
 
-  async #prepare(verified: boolean): Promise<void> {
-    if (!verified) await this.verify()
-    await makeHome(this.#home)
-    await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability: this.#home.durability })
+  protected override openMount(id: string, options: OpenOptions): Promise<Detached> {
+    return this.#backend.mountLayer(id, options)
   }
 
   async stage(): Promise<StagedLayer> {
@@ -124,25 +103,13 @@ export class UpperDriver implements Driver {
     return folderOf(this.home, id).merged
   }
 
-  async get(id: string, options: MountOptions = {}): Promise<string> {
-    return await this.#mounts.get(id, options)
-  }
-
-  async put(id: string, options: { readonly force?: boolean } = {}): Promise<void> {
-    await this.#mounts.put(id, options.force === true)
-  }
-
-  async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {
-    return detached(await this.#backend.mountLayer(id, options))
-  }
-
   async remove(id: string): Promise<void> {
     const folder = folderOf(this.home, id)
-    await this.#mounts.whileUnmounted(id, async () => {
+    await this.mounts.whileUnmounted(id, async () => {
       const link = readText(folder.link)?.trim()
       const project = await ownProject(this.home, folder.dir)
       failpoint('driver.remove.before-rename')
-      if (!this.#trash.add(folder.dir)) return
+      if (!this.trash.add(folder.dir)) return
       await fsyncDir(this.home, this.#home)
       failpoint('driver.remove.before-unlink')
       // After the rename: a crash between leaves a dangling link, which is rubbish; the reverse would be damage.
@@ -151,18 +118,6 @@ export class UpperDriver implements Driver {
       }
       if (project !== undefined) await clearLimit(this.home, project)
     })
-  }
-
-  async emptyTrash(): Promise<number> {
-    return await this.#trash.empty()
-  }
-
-  emptyTrashSoon(): void {
-    this.#trash.start()
-  }
-
-  async idle(): Promise<void> {
-    await this.#trash.idle()
   }
 
   async applyDiff(
@@ -231,24 +186,13 @@ export class UpperDriver implements Driver {
   }
 
   async list(): Promise<string[]> {
-    try {
-      const entries = await readdir(this.home, { withFileTypes: true })
-      return entries.filter((entry) => entry.isDirectory() && isLayerID(entry.name)).map(({ name }) => name)
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return []
-      throw error
-    }
+    return this.idsIn(this.home, isLayerID)
   }
 
   async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {
     const { checkHome } = await import('./check.ts')
-    await this.#trash.settled()
+    await this.trash.settled()
     return await checkHome(this.#home, await this.list(), referenced, (id) => this.remove(id), this.server)
-  }
-
-  async cleanup(): Promise<void> {
-    await this.#mounts.unmountAll()
-    await this.idle()
   }
 
   /** The folder of a layer whose parent is this one. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */

@@ -5,10 +5,9 @@
  * Mounting is a bind: the tree itself, with the mount's own flags. A layer that has children is as writable as others,
  * since what they show is theirs.
  */
-import { readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasCode, OverlaidError } from '../../errors.ts'
+import { OverlaidError } from '../../errors.ts'
 import { fsyncDir, mkdirDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
 import { isFolder, openFolder } from '../../fs/folder.ts'
@@ -30,10 +29,9 @@ import type {
   StagedLayer,
 } from '../driver.ts'
 import { detached } from '../detached.ts'
-import { isPlainID, makeHome } from '../home/home.ts'
-import { Mounts } from '../home/mounts.ts'
+import { isPlainID } from '../home/home.ts'
+import { HomeDriver } from '../home/home-driver.ts'
 import { stageUpper, type Unpacking } from '../home/staged.ts'
-import { Trash } from '../home/trash.ts'
 import { mountAttributes } from '../mount-attributes.ts'
 import { noIDMaps, noSizes } from '../refusals.ts'
 import { type TarPiece, TarStream } from '../tar-stream.ts'
@@ -50,24 +48,15 @@ import { applyOnto } from './apply.ts'
 const importChanges = () => import('../upper/changes.ts')
 const importNaiveDiff = () => import('./naive-diff.ts')
 
-export class TreeDriver implements Driver {
+export class TreeDriver extends HomeDriver implements Driver {
   readonly name: string
-  readonly home: string
   readonly #backend: TreeBackend
-  readonly #mounts: Mounts
-  readonly #trash: Trash
   readonly #unpacking: Unpacking
-  #prepared: Promise<void> | undefined
 
   constructor(backend: TreeBackend) {
+    super(backend.home)
     this.name = backend.name
-    this.home = backend.home.path
     this.#backend = backend
-    this.#mounts = new Mounts({
-      mergedPath: (id) => this.mergedPath(id),
-      openMount: (id, options) => this.#openMount(id, options),
-    })
-    this.#trash = new Trash(this.home)
     this.#unpacking = {
       home: backend.home,
       marks: PASSING_MARKS,
@@ -81,22 +70,8 @@ export class TreeDriver implements Driver {
     return this.#backend.verify()
   }
 
-  async prepare({ verified = false }: { readonly verified?: boolean } = {}): Promise<void> {
-    this.#prepared ??= this.#prepare(verified)
-    try {
-      await this.#prepared
-    } catch (error) {
-      // A refusal may be mended and tried again.
-      this.#prepared = undefined
-      throw error
-    }
-  }
-
-  async #prepare(verified: boolean): Promise<void> {
-    if (!verified) await this.verify()
-    const { home } = this.#backend
-    await makeHome(home)
-    const { durability } = home
+  protected override async makeFolders(): Promise<void> {
+    const { durability } = this.#backend.home
     await mkdirDurable(join(this.home, this.#backend.treesDir), { mode: MODES.trees, durability })
     await mkdirDurable(join(this.home, PARENTS_DIR), { mode: MODES.folder, durability })
     await mkdirDurable(join(this.home, MERGED_DIR), { mode: MODES.folder, durability })
@@ -155,19 +130,7 @@ export class TreeDriver implements Driver {
     return mergedFolder(this.home, id)
   }
 
-  async get(id: string, options: MountOptions = {}): Promise<string> {
-    return await this.#mounts.get(id, options)
-  }
-
-  async put(id: string, options: { readonly force?: boolean } = {}): Promise<void> {
-    await this.#mounts.put(id, options.force === true)
-  }
-
-  async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {
-    return detached(await this.#openMount(id, options))
-  }
-
-  async #openMount(id: string, options: MountOptions): Promise<Detached> {
+  protected override async openMount(id: string, options: OpenOptions): Promise<Detached> {
     const path = this.#existing(id)
     refuseOverlayOptions(this.name, options)
     if (options.readOnly !== true) await this.#backend.renewLimit?.(path, id)
@@ -176,26 +139,14 @@ export class TreeDriver implements Driver {
 
   async remove(id: string): Promise<void> {
     const path = this.#pathOf(id)
-    await this.#mounts.whileUnmounted(id, async () => {
+    await this.mounts.whileUnmounted(id, async () => {
       failpoint('driver.tree-remove.before-rename')
-      if (!this.#trash.add(path)) return
+      if (!this.trash.add(path)) return
       await fsyncDir(join(this.home, this.#backend.treesDir), this.#backend.home)
       failpoint('driver.tree-remove.before-parent')
       await rm(parentFile(this.home, id), { force: true })
       await this.#backend.forget?.(id)
     })
-  }
-
-  async emptyTrash(): Promise<number> {
-    return await this.#trash.empty()
-  }
-
-  emptyTrashSoon(): void {
-    this.#trash.start()
-  }
-
-  async idle(): Promise<void> {
-    await this.#trash.idle()
   }
 
   async applyDiff(
@@ -275,24 +226,13 @@ export class TreeDriver implements Driver {
   }
 
   async list(): Promise<string[]> {
-    try {
-      const entries = readdirSync(join(this.home, this.#backend.treesDir), { withFileTypes: true })
-      return entries.filter((entry) => entry.isDirectory() && isPlainID(entry.name)).map(({ name }) => name)
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return []
-      throw error
-    }
+    return this.idsIn(join(this.home, this.#backend.treesDir), isPlainID)
   }
 
   async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {
-    await this.#trash.settled()
+    await this.trash.settled()
     const pathOf = (id: string): string => this.#pathOf(id)
     return checkTrees(this.#backend, pathOf, await this.list(), referenced, (id) => this.remove(id))
-  }
-
-  async cleanup(): Promise<void> {
-    await this.#mounts.unmountAll()
-    await this.idle()
   }
 
   #pathOf(id: string): string {
