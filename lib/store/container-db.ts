@@ -10,7 +10,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { IDMap } from '../driver/id-map.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
-import { type Durability, fsyncDir, renameDurable, writeFileAtomic, writeNew } from '../fs/atomic.ts'
+import { type Durability, fsyncDir, fsyncPath, TEMP_PREFIX, writeNewNow } from '../fs/atomic.ts'
 import { failpoint } from '../fs/failpoint.ts'
 import { type ChainID, type Digest, isDigest } from '../oci/digest.ts'
 import { listFolder, removeFile } from './claim.ts'
@@ -90,40 +90,52 @@ function readField(path: string): string | undefined {
   }
 }
 
-/** Makes a container exist: our record first, then the entry. The caller holds the store lock. */
+/**
+ * Makes a container exist: our record first, then the entry. Both are whole and synced under other names before, so
+ * that two commits of a journal do for all. The caller holds the store lock.
+ */
 export async function writeContainer(
   paths: StorePaths,
   record: ContainerRecord,
   mount: MountRecord & { readonly mountID: string },
   durability: Durability,
 ): Promise<void> {
-  const options = { mode: MODES.privateFile, durability }
-  await writeFileAtomic(containerFile(paths, record.id), JSON.stringify(record), options)
-  failpoint('container.create.before-entry')
-  const set = join(paths.layerTmp, `write-set-${randomBytes(8).toString('hex')}`)
+  const unique = randomBytes(8).toString('hex')
+  const file = containerFile(paths, record.id)
+  const entry = join(paths.mounts, record.id)
+  const temp = join(paths.containers, `${TEMP_PREFIX}${unique}`)
+  const set = join(paths.layerTmp, `write-set-${unique}`)
   try {
-    await writeEntry(set, mount, durability)
+    writeNewNow(temp, JSON.stringify(record), MODES.privateFile)
+    const written = [temp, ...writeEntry(set, mount)]
+    if (durability === 'full') await Promise.all(written.map(fsyncPath))
+    failpoint('container.create.before-record')
+    renameSync(temp, file)
     failpoint('container.create.before-rename')
-    await renameDurable(set, join(paths.mounts, record.id), { durability })
+    renameSync(set, entry)
+    failpoint('container.create.before-sync')
+    // The record's name first: one without an entry is rubbish, the reverse would be a container without a name.
+    await fsyncDir(paths.containers, { durability })
+    await fsyncDir(paths.mounts, { durability })
   } catch (error) {
-    // The entry too: its rename may have worked and the sync after it failed.
-    for (const dir of [set, join(paths.mounts, record.id)]) await rm(dir, { recursive: true, force: true })
-    removeFile(containerFile(paths, record.id))
+    // The entry too: its rename may have worked and a sync after it failed.
+    for (const dir of [set, entry]) await rm(dir, { recursive: true, force: true })
+    for (const path of [temp, file]) removeFile(path)
     throw error
   }
 }
 
-async function writeEntry(
-  dir: string,
-  mount: MountRecord & { readonly mountID: string },
-  durability: Durability,
-): Promise<void> {
-  const options = { mode: MODES.openFile, durability }
+/** Returns what is to be synced. */
+function writeEntry(dir: string, { mountID, initID, parent }: MountRecord): string[] {
+  const fields = Object.entries({ 'mount-id': mountID, 'init-id': initID, parent })
   mkdirSync(dir, { mode: MODES.openDir })
-  await writeNew(join(dir, 'mount-id'), mount.mountID, options)
-  if (mount.initID !== undefined) await writeNew(join(dir, 'init-id'), mount.initID, options)
-  if (mount.parent !== undefined) await writeNew(join(dir, 'parent'), mount.parent, options)
-  await fsyncDir(dir, { durability })
+  const written = [dir]
+  for (const [name, value] of fields) {
+    if (value === undefined) continue
+    writeNewNow(join(dir, name), value, MODES.openFile)
+    written.push(join(dir, name))
+  }
+  return written
 }
 
 /**
