@@ -69,6 +69,11 @@ export interface ReadWriteOptions {
   readonly size?: number
   /** The ids that the container sees, see id-map.ts. The layers below stay as they are, and shared. */
   readonly idMap?: IDMap
+  /**
+   * False: the driver need not sync, since the caller syncs the file system before anything names the layer; so
+   * several are synced at once. What a power cut leaves before that is an orphan, whole or not. Default true.
+   */
+  readonly sync?: boolean
 }
 
 /** A layer's limit and what it takes of it, in bytes on disk. */
@@ -180,6 +185,11 @@ export interface Driver {
   parent(id: string): Promise<string | undefined>
   /** Where the merged view of `id` shows while it is mounted. */
   mergedPath(id: string): string
+  /**
+   * Where the driver keeps what `id` has beside its parents, in a form that is right for any layer with the same ones.
+   * Absent of a driver that keeps whole trees.
+   */
+  ownFolder?(id: string): string
   /**
    * Mounts id merged with its parents at {@link mergedPath}, or re-uses the mount that is there, with the options
    * that it has; each get needs one put. A mount that another process left there counts as one get of its own.

@@ -98,7 +98,8 @@ class Plan {
   }
 }
 
-function now(): { mtimeSec: number; mtimeNsec: number } {
+/** The time, as a step has it. */
+export function now(): { mtimeSec: number; mtimeNsec: number } {
   const ms = Date.now()
   return { mtimeSec: Math.floor(ms / 1000), mtimeNsec: (ms % 1000) * 1_000_000 }
 }

@@ -1,6 +1,7 @@
 /** What the parts of a store share: the open root, its driver, its lock, and how to warn. */
 import type { Driver } from '../driver/driver.ts'
 import type { Durability } from '../fs/atomic.ts'
+import type { InitEntries } from './init-layers.ts'
 import type { Mount } from './mount.ts'
 import type { StorePaths } from './paths.ts'
 
@@ -18,6 +19,8 @@ export interface StoreContext {
   readonly readOnly: boolean
   /** Mounts made through this store and not undone yet, by the paths of their holds. */
   readonly mounts: Map<string, Mount>
+  /** What was found out of init layers: see init-layers.ts. */
+  readonly initEntries: InitEntries
   warn(message: string): void
   /** @throws ERR_STORE_CLOSED */
   expectOpen(): void

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { setupInitLayer } from '../driver/init-layer.ts'
 import { expectIDMap, type IDMap, parseRanges } from '../driver/id-map.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
 import { failpoint } from '../fs/failpoint.ts'
@@ -15,6 +14,7 @@ import type { StoreContext } from './context.ts'
 import { readImage, topChainID } from './image-db.ts'
 import type { Image } from './image-store.ts'
 import { readLayer } from './layer-db.ts'
+import { fillInitLayer } from './init-layers.ts'
 import { type Lease, takeLease } from './lease.ts'
 import { sizeLimit, type StorageOptions } from './storage-options.ts'
 
@@ -97,13 +97,10 @@ async function makeFolders(
 ): Promise<void> {
   const { driver, durability } = store
   // The init layer as well, as moby does: each has the limit for itself.
-  const limits = size === undefined ? {} : { size }
+  const limits = { sync: false, ...(size !== undefined && { size }) }
   await driver.createReadWrite(initID, parent, limits)
   failpoint('container.create.after-init')
-  {
-    await using root = await driver.open(initID)
-    await setupInitLayer(root.fd.fd)
-  }
+  await fillInitLayer(store, initID, parent)
   await driver.createReadWrite(mountID, initID, idMap === undefined ? limits : { ...limits, idMap })
   failpoint('container.create.after-folders')
   if (durability === 'full') await syncHome(driver.home)

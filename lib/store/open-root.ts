@@ -13,6 +13,7 @@ import { type Durability, mkdirDurable, writeFileAtomic } from '../fs/atomic.ts'
 import type { LockOptions, StoreContext } from './context.ts'
 import { isDockerdRunning } from './docker.ts'
 import { withLock } from './lock.ts'
+import type { InitEntries } from './init-layers.ts'
 import type { Mount } from './mount.ts'
 import { MODES, storeFolders, storePaths, type StorePaths } from './paths.ts'
 import { requireWriting } from './privilege.ts'
@@ -34,6 +35,7 @@ export class OpenRoot implements StoreContext {
   readonly durability: Durability
   readonly readOnly: boolean
   readonly mounts: Map<string, Mount> = new Map()
+  readonly initEntries: InitEntries = new Map()
   readonly #onWarning: (message: string) => void
   #selection: DriverSelection
   #paths: StorePaths

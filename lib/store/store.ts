@@ -6,8 +6,8 @@
  *     const container = await store.containers.create(image)
  *     await using root = await container.mount()
  *
- * Everything is in files that dockerd reads too (paths.ts draws them), and nothing is cached between calls: several
- * processes share a root, and a dockerd may take its turn on it.
+ * Everything is in files that dockerd reads too (paths.ts draws them), and nothing is cached between calls but what
+ * never changes: several processes share a root, and a dockerd may take its turn on it.
  *
  * What a short command never needs (load, save, check, …) is imported when it is first asked for.
  */

@@ -37,12 +37,13 @@ const ATTEMPTS = 32
  * @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (parent), ERR_CHAIN_TOO_DEEP, ERR_UNSUPPORTED_FS (size)
  */
 export async function createLayer(
-  home: Home,
+  { path, durability }: Home,
   id: string,
   parent: string | undefined,
   options: ReadWriteOptions = {},
 ): Promise<void> {
-  const { size, idMap } = options
+  const { size, idMap, sync = true } = options
+  const home: Home = { path, durability: sync ? durability : 'none' }
   if (idMap !== undefined) expectIDMap(idMap)
   if (layerExists(home.path, id)) throw alreadyThere(id)
   const below = parent === undefined ? undefined : existingFolder(home.path, parent)

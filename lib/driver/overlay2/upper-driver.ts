@@ -60,6 +60,10 @@ export class UpperDriver extends HomeDriver implements Driver {
     await mkdirDurable(join(this.home, LINK_DIR), { mode: MODES.links, durability: this.#home.durability })
   }
 
+  ownFolder(id: string): string {
+    return folderOf(this.home, id).diff
+  }
+
   protected override openMount(id: string, options: OpenOptions): Promise<Detached> {
     return this.#backend.mountLayer(id, options)
   }
