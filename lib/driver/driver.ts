@@ -205,10 +205,11 @@ export interface Driver {
   /** The merged view as a detached mount; nothing else may have id mounted writable (the store sees to that). */
   open(id: string, options?: OpenOptions): Promise<DetachedMount>
   /**
-   * Renames id to the driver's trash and forgets it; {@link emptyTrash} deletes. A missing id is no error.
+   * Renames id to the driver's trash and forgets it; {@link emptyTrash} deletes. A missing id is no error. With `sync`
+   * false the driver need not sync, since nothing names id any more: a power cut may leave it as an orphan.
    * @throws ERR_IN_USE while it is mounted
    */
-  remove(id: string): Promise<void>
+  remove(id: string, options?: { readonly sync?: boolean }): Promise<void>
   /** Deletes what remove() set aside, also in earlier processes, at idle I/O priority. Returns bytes freed. */
   emptyTrash(): Promise<number>
   /** Begins to delete in the background what remove() set aside in this process, as {@link emptyTrash} does. */

@@ -59,6 +59,7 @@ async function forget(
 ): Promise<void> {
   await deleteContainer(paths, id, durability)
   failpoint('container.remove.before-folders')
-  await driver.remove(mount.mountID)
-  if (mount.initID !== undefined) await driver.remove(mount.initID)
+  for (const id of [mount.mountID, mount.initID]) {
+    if (id !== undefined) await driver.remove(id, { sync: false })
+  }
 }

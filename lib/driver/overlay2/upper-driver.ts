@@ -107,14 +107,14 @@ export class UpperDriver extends HomeDriver implements Driver {
     return folderOf(this.home, id).merged
   }
 
-  async remove(id: string): Promise<void> {
+  async remove(id: string, { sync = true }: { readonly sync?: boolean } = {}): Promise<void> {
     const folder = folderOf(this.home, id)
     await this.mounts.whileUnmounted(id, async () => {
       const link = readText(folder.link)?.trim()
       const project = await ownProject(this.home, folder.dir)
       failpoint('driver.remove.before-rename')
       if (!this.trash.add(folder.dir)) return
-      await fsyncDir(this.home, this.#home)
+      if (sync) await fsyncDir(this.home, this.#home)
       failpoint('driver.remove.before-unlink')
       // After the rename: a crash between leaves a dangling link, which is rubbish; the reverse would be damage.
       if (link !== undefined && findIDOfLink(this.home, link) === id) {

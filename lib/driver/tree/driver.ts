@@ -137,12 +137,12 @@ export class TreeDriver extends HomeDriver implements Driver {
     return await cloneMount(path, mountAttributes(options))
   }
 
-  async remove(id: string): Promise<void> {
+  async remove(id: string, { sync = true }: { readonly sync?: boolean } = {}): Promise<void> {
     const path = this.#pathOf(id)
     await this.mounts.whileUnmounted(id, async () => {
       failpoint('driver.tree-remove.before-rename')
       if (!this.trash.add(path)) return
-      await fsyncDir(join(this.home, this.#backend.treesDir), this.#backend.home)
+      if (sync) await fsyncDir(join(this.home, this.#backend.treesDir), this.#backend.home)
       failpoint('driver.tree-remove.before-parent')
       await rm(parentFile(this.home, id), { force: true })
       await this.#backend.forget?.(id)
