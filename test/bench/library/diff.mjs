@@ -13,17 +13,26 @@ import { storeTask, timed } from './task.mjs'
 await storeTask(async (store, /** @type {Parameters} */ { how, output }) => {
   const container = await store.containers.get('bench')
   const write = async () => {
-    const hash = how === 'digest' ? createHash('sha256') : undefined
     const file = await open(output, 'w')
     try {
-      for await (const bytes of container.diff()) {
-        hash?.update(bytes)
-        await file.write(bytes)
-      }
+      if (how === 'diff') await container.diff().writeTo(file.fd)
+      else await writeHashed(container.diff(), file)
     } finally {
       await file.close()
     }
-    hash?.digest()
   }
   return timed(how === 'commit' ? () => container.commit('committed:bench') : write)
 })
+
+/**
+ * @param {AsyncIterable<Buffer>} tar
+ * @param {import('node:fs/promises').FileHandle} file
+ */
+async function writeHashed(tar, file) {
+  const hash = createHash('sha256')
+  for await (const bytes of tar) {
+    hash.update(bytes)
+    await file.write(bytes)
+  }
+  hash.digest()
+}
