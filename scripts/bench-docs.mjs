@@ -29,17 +29,29 @@ const ORDER = [
 /** @returns {Result[]} */
 function readResults() {
   const files = existsSync(RESULTS) ? readdirSync(RESULTS).filter((name) => name.endsWith('.json')) : []
-  const results = files.map((name) => JSON.parse(readFileSync(join(RESULTS, name), 'utf8')))
-  const place = (/** @type {Result} */ { id }) => {
-    const at = ORDER.findIndex((start) => id.startsWith(start))
-    return at < 0 ? ORDER.length : at
-  }
-  return results.sort((a, b) => place(a) - place(b) || a.id.localeCompare(b.id, 'en', { numeric: true }))
+  return files.map((name) => JSON.parse(readFileSync(join(RESULTS, name), 'utf8')))
+}
+
+/**
+ * The page's sections by their ids, without what comes before them: each follows a comment with its id.
+ * @param {string} page
+ * @returns {Map<string, string>}
+ */
+export function sectionsOf(page) {
+  const found = page.matchAll(/^<!-- (\S+) -->\n+(## [^]*?)(?=\n+<!-- \S+ -->\n|\n*$(?![^]))/gm)
+  return new Map([...found].map(([, id = '', text = '']) => [id, text]))
+}
+
+/** @param {string} id */
+function placeOf(id) {
+  const at = ORDER.findIndex((start) => id.startsWith(start))
+  return at < 0 ? ORDER.length : at
 }
 
 const HEAD = `# Benchmarks
 
-Written by \`npm run bench\` from its results; run it to have the numbers of your machine.
+Written by \`npm run bench\` from its results; run it to have the numbers of your machine. Each table says when and where
+it was measured: a run of some benchmarks leaves the others' tables as they are.
 
     npm run bench                          # all, five rounds; as root, most of an hour
     npm run bench -- --only diff,apply     # those whose file in test/bench begins so
@@ -83,14 +95,22 @@ function section(result) {
   ].join('\n')
 }
 
-/** @throws Error when there are no results */
+/**
+ * Sections of benchmarks that were not run this time stay as they are: each says when and where it was measured.
+ * @throws Error when there are no results
+ */
 export async function writeDocs() {
   // A smoke test's workloads are others.
   const results = readResults().filter(({ rounds }) => rounds > 1)
   if (results.length === 0) throw new Error('bench-results/ has no results: npm run bench')
-  const text = [HEAD, ...results.map(section)].join('\n\n')
+  const sections = existsSync(PAGE) ? sectionsOf(readFileSync(PAGE, 'utf8')) : new Map()
+  for (const result of results) sections.set(result.id, section(result))
+  const sorted = [...sections].sort(
+    ([a], [b]) => placeOf(a) - placeOf(b) || a.localeCompare(b, 'en', { numeric: true }),
+  )
+  const text = [HEAD, ...sorted.map(([id, body]) => `<!-- ${id} -->\n\n${body}`)].join('\n\n')
   mkdirSync(join(ROOT, 'docs'), { recursive: true })
   const options = await resolveConfig(PAGE)
   writeFileSync(PAGE, await format(text, { ...options, parser: 'markdown' }))
-  console.log(`wrote docs/benchmarks.md, ${String(results.length)} tables`)
+  console.log(`wrote docs/benchmarks.md, ${String(results.length)} tables new`)
 }

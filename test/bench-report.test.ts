@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { sectionsOf } from '../scripts/bench-docs.mjs'
 import { faster, longer, nearBest, within } from './bench/support/goal.ts'
 import { comparisonTable, notes, ratioOf, resultTable } from './bench/support/markdown.mjs'
 import type { Metric, Result, Row } from './bench/support/result.ts'
@@ -84,5 +85,14 @@ describe('a goal', () => {
     expect(notes(result(rows, { goals }))).toContain(
       '- reached: ours: at least 4 times as fast as peer: 4.00 ×',
     )
+  })
+
+  it('finds its sections again, each whole, and what is above them in none', () => {
+    const page = '# Head\n\ntext\n\n<!-- a -->\n\n## A\n\n| x |\n\n<!-- b-1 -->\n\n## B\n\nlast\n'
+    expect([...sectionsOf(page)]).toEqual([
+      ['a', '## A\n\n| x |'],
+      ['b-1', '## B\n\nlast'],
+    ])
+    expect(sectionsOf('# Head\n').size).toBe(0)
   })
 })
