@@ -8,13 +8,20 @@ import { openFuseOverlayfs } from '../../lib/driver/fuse-overlayfs/driver.ts'
 import { openOverlay2 } from '../../lib/driver/overlay2/driver.ts'
 import { serversEnded } from '../helpers/fuse.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf, listed } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { rawTar, type TarSpec } from '../helpers/rawtar.ts'
 import { readAll } from '../helpers/tar.ts'
-import { dirAt, dumpTree, fileAt, printable, tree, type TreeNode, whiteoutAt } from '../helpers/tree.ts'
-import { listed } from '../suites/driver-case.ts'
+import {
+  dirAt,
+  dumpTree,
+  fileAt,
+  printable,
+  tree,
+  type TreeNode,
+  whiteoutAt,
+} from '../../lib/driver-suite/tree.ts'
 
 /** Names before and after `.wh.` in byte order, and a folder of names. */
 const BASE: readonly TarSpec[] = [

@@ -15,13 +15,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openBtrfs } from '../../lib/driver/btrfs/driver.ts'
 import type { Driver } from '../../lib/driver/driver.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf, listed } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { rawTar } from '../helpers/rawtar.ts'
 import { MIB } from '../helpers/sizes.ts'
-import { dumpTree } from '../helpers/tree.ts'
-import { ID, listed } from '../suites/driver-case.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
+import { ID } from '../../lib/driver-suite/cases.ts'
 
 let fs: LoopFileSystem
 let home: string

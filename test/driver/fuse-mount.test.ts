@@ -18,8 +18,9 @@ import { openFuseOverlayfs } from '../../lib/driver/fuse-overlayfs/driver.ts'
 import { killServer, serversBelow, serversEnded } from '../helpers/fuse.ts'
 import { missing } from '../helpers/gates.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
-import { mountsBelow, watchLeaks } from '../helpers/mounts.ts'
-import { charAt, dirAt, fileAt, tree } from '../helpers/tree.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
+import { charAt, dirAt, fileAt, tree } from '../../lib/driver-suite/tree.ts'
 
 const NONE = { durability: 'none' } as const
 

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { missing } from '../helpers/gates.ts'
 import { loopFileSystem } from '../helpers/loopfs.ts'
-import { loopsBelow, mountsBelow, openFiles } from '../helpers/mounts.ts'
+import { mountsBelow, openFiles } from '../../lib/driver-suite/leaks.ts'
+import { loopsBelow } from '../helpers/mounts.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 import {
   blockAt,
@@ -19,7 +20,7 @@ import {
   symlinkAt,
   tree,
   whiteoutAt,
-} from '../helpers/tree.ts'
+} from '../../lib/driver-suite/tree.ts'
 
 const FULL = [
   dirAt('etc', { mode: 0o1777, uid: 1, gid: 2, mtime: 5 }),

@@ -8,7 +8,7 @@ import { missing } from '../helpers/gates.ts'
 import { loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { type TempDir, tempDir } from '../helpers/temp-dir.ts'
-import { dirAt, dumpTree, fileAt, symlinkAt, tree } from '../helpers/tree.ts'
+import { dirAt, dumpTree, fileAt, symlinkAt, tree } from '../../lib/driver-suite/tree.ts'
 
 const ALL = [
   '.dockerenv file 0755 0:0',

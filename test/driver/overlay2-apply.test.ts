@@ -6,13 +6,22 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { applyLayer } from '../../lib/driver/upper/apply.ts'
 import { missing } from '../helpers/gates.ts'
-import { streamOf } from '../helpers/image.ts'
+import { streamOf } from '../../lib/driver-suite/streams.ts'
 import { LayerLab } from '../helpers/layers.ts'
 import { loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { type MemberSpec, paxMember, rawHeader, rawTar } from '../helpers/rawtar.ts'
 import { Recorder } from '../helpers/tar.ts'
-import { blockAt, charAt, dirAt, dumpTree, fifoAt, fileAt, hardlinkAt, symlinkAt } from '../helpers/tree.ts'
+import {
+  blockAt,
+  charAt,
+  dirAt,
+  dumpTree,
+  fifoAt,
+  fileAt,
+  hardlinkAt,
+  symlinkAt,
+} from '../../lib/driver-suite/tree.ts'
 
 const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex')
 

@@ -19,7 +19,7 @@ import { openOverlay2, type Overlay2Driver } from '../../lib/driver/overlay2/dri
 import { missing } from '../helpers/gates.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
-import { dumpTree } from '../helpers/tree.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 
 const BASE = 'a'.repeat(64)
 const MIDDLE = 'b'.repeat(64)

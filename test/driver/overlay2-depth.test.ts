@@ -5,10 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openOverlay2, type Overlay2Driver } from '../../lib/driver/overlay2/driver.ts'
 import { bestRung } from '../../lib/native/rung.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf, listed } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
-import { listed } from '../suites/driver-case.ts'
 
 /** Layers in the longest image that still mounts by itself; its containers need two more below their own. */
 const DEPTH = 500

@@ -17,7 +17,7 @@ import { openOverlay2, type Overlay2Driver } from '../../lib/driver/overlay2/dri
 import { AT_FDCWD, binding } from '../../lib/native/binding.ts'
 import type { TarHeader } from '../../lib/tar/entry.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf, listed } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { MIB } from '../helpers/sizes.ts'
@@ -31,8 +31,7 @@ import {
   printable,
   tree,
   whiteoutAt,
-} from '../helpers/tree.ts'
-import { listed } from '../suites/driver-case.ts'
+} from '../../lib/driver-suite/tree.ts'
 
 const BASE = 'a'.repeat(64)
 const TOP = 'b'.repeat(64)

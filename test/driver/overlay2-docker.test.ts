@@ -24,10 +24,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openOverlay2, type Overlay2Driver } from '../../lib/driver/overlay2/driver.ts'
 import { type Dockerd, startDockerd } from '../helpers/dockerd.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect } from '../helpers/image.ts'
+import { collect, listed } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
-import { charAt, dirAt, fileAt, fifoAt, hardlinkAt, symlinkAt, tree } from '../helpers/tree.ts'
-import { listed } from '../suites/driver-case.ts'
+import { charAt, dirAt, fileAt, fifoAt, hardlinkAt, symlinkAt, tree } from '../../lib/driver-suite/tree.ts'
 
 const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex')
 

@@ -8,7 +8,7 @@ import { attacks } from '../fixtures/tar/attacks.ts'
 import { missing } from '../helpers/gates.ts'
 import { LayerLab } from '../helpers/layers.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
-import { dumpTree } from '../helpers/tree.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 
 /** Made before the tests are, since the table needs its name; long enough ago that a changed time would show. */
 const out = mkdtempSync(join(tmpdir(), 'overlaid-outside-'))

@@ -16,7 +16,7 @@ import {
   type Meta,
   symlinkAt,
   type TreeNode,
-} from '../helpers/tree.ts'
+} from '../../lib/driver-suite/tree.ts'
 
 const EPOCH: Meta = { mtime: 0 }
 

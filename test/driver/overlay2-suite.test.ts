@@ -9,23 +9,27 @@ import { driverSuite } from '../suites/driver-suite.ts'
 const KINDS: readonly FileSystemKind[] = ['tmpfs', 'ext4', 'xfs', 'btrfs']
 
 for (const kind of KINDS) {
-  describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasXfs', 'hasBtrfs'))(kind, () => {
-    let fs: LoopFileSystem
-    let count = 0
-    beforeAll(() => {
-      fs = loopFileSystem(kind)
-    })
-    afterAll(() => {
-      fs.dispose()
-    })
+  describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasXfs', 'hasBtrfs', 'canUserNamespace'))(
+    kind,
+    () => {
+      let fs: LoopFileSystem
+      let count = 0
+      beforeAll(() => {
+        fs = loopFileSystem(kind)
+      })
+      afterAll(() => {
+        fs.dispose()
+      })
 
-    driverSuite({
-      name: `overlay2 on ${kind}`,
-      factory: () => {
-        const home = join(fs.dir, `root-${(count++).toString()}`, 'overlay2')
-        const open = () => openOverlay2(home, { durability: kind === 'ext4' ? 'full' : 'none' })
-        return { driver: open(), reopen: open, dispose: () => undefined }
-      },
-    })
-  })
+      driverSuite({
+        name: `overlay2 on ${kind}`,
+        factory: () => {
+          const home = join(fs.dir, `root-${(count++).toString()}`, 'overlay2')
+          const open = () => openOverlay2(home, { durability: kind === 'ext4' ? 'full' : 'none' })
+          return { driver: open(), reopen: open, dispose: () => undefined }
+        },
+        supports: { idMaps: true },
+      })
+    },
+  )
 }

@@ -6,12 +6,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openOverlay2, type Overlay2Driver } from '../../lib/driver/overlay2/driver.ts'
 import type { TarStream } from '../../lib/driver/tar-stream.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { MIB } from '../helpers/sizes.ts'
 import { readAll } from '../helpers/tar.ts'
-import { dumpTree, fileAt, hardlinkAt, symlinkAt, tree } from '../helpers/tree.ts'
+import { dumpTree, fileAt, hardlinkAt, symlinkAt, tree } from '../../lib/driver-suite/tree.ts'
 
 const ID = 'a'.repeat(64)
 

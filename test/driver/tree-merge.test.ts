@@ -8,7 +8,7 @@ import { applyLayer } from '../../lib/driver/upper/apply.ts'
 import { PASSING_MARKS } from '../../lib/driver/upper/marks.ts'
 import { settleLayer } from '../../lib/driver/upper/settle.ts'
 import { missing } from '../helpers/gates.ts'
-import { streamOf } from '../helpers/image.ts'
+import { streamOf } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { rawTar, type MemberSpec } from '../helpers/rawtar.ts'
@@ -21,7 +21,7 @@ import {
   symlinkAt,
   tree,
   type TreeNode,
-} from '../helpers/tree.ts'
+} from '../../lib/driver-suite/tree.ts'
 
 const folder = (name: string, extra: Partial<MemberSpec> = {}): MemberSpec => ({
   name: `${name}/`,

@@ -18,12 +18,11 @@ import { vfsCost } from '../../lib/driver/vfs/cost.ts'
 import { openVfs } from '../../lib/driver/vfs/driver.ts'
 import { binding } from '../../lib/native/binding.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf, listed } from '../../lib/driver-suite/streams.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { readAll } from '../helpers/tar.ts'
 import { type TempDir, tempDir } from '../helpers/temp-dir.ts'
-import { dirAt, dumpTree, fileAt, hardlinkAt, symlinkAt, tree } from '../helpers/tree.ts'
-import { listed } from '../suites/driver-case.ts'
+import { dirAt, dumpTree, fileAt, hardlinkAt, symlinkAt, tree } from '../../lib/driver-suite/tree.ts'
 
 const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex')
 

@@ -7,10 +7,9 @@ import { openOverlay2 } from '../../lib/driver/overlay2/driver.ts'
 import { openVfs } from '../../lib/driver/vfs/driver.ts'
 import { furnished, step, type Step, takeAll } from '../fixtures/random-steps.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf, listed } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
-import { dumpTree } from '../helpers/tree.ts'
-import { listed } from '../suites/driver-case.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 import { randomTrees } from '../suites/random-trees.ts'
 
 randomTrees({

@@ -13,15 +13,8 @@ import { type ArchiveFormat, writeArchive } from '../../lib/transfer/write.ts'
 import { type Containerd, startContainerd } from '../helpers/containerd.ts'
 import { startDockerd } from '../helpers/dockerd.ts'
 import { missing } from '../helpers/gates.ts'
-import {
-  type TestImage,
-  buildImage,
-  collect,
-  dockerArchive,
-  ociFiles,
-  streamOf,
-  writeFiles,
-} from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
+import { type TestImage, buildImage, dockerArchive, ociFiles, writeFiles } from '../helpers/image.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 
 const shared = [{ name: 'etc/' }, { name: 'etc/shared', body: 'S'.repeat(5000) }]

@@ -7,9 +7,9 @@ import { DEBIAN_NAME, debianImage } from '../fixtures/images/debian.mjs'
 import { LAYERING, type LayeringCase } from '../fixtures/images/layering.ts'
 import { missing } from '../helpers/gates.ts'
 import { archive, buildImage, dockerArchive, type Files, ociFiles, writeFiles } from '../helpers/image.ts'
-import { mountsBelow } from '../helpers/mounts.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
 import { type TempDir, tempDir } from '../helpers/temp-dir.ts'
-import { type DumpOptions, dumpTree } from '../helpers/tree.ts'
+import { type DumpOptions, dumpTree } from '../../lib/driver-suite/tree.ts'
 import { overlaid } from './support/command.ts'
 
 function scratch(): TempDir {

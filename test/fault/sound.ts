@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { Store } from '../../lib/store/store.ts'
 import { dockerArchive } from '../helpers/image.ts'
-import { mountsBelow } from '../helpers/mounts.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
 import { archiveOf, nginxImage, pythonImage } from '../helpers/store.ts'
 
 export interface Base {

@@ -17,7 +17,7 @@ import { binding } from '../../lib/native/binding.ts'
 import { missing } from '../helpers/gates.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { type TempDir, tempDir } from '../helpers/temp-dir.ts'
-import { dirAt, fileAt, printable, symlinkAt, tree } from '../helpers/tree.ts'
+import { dirAt, fileAt, printable, symlinkAt, tree } from '../../lib/driver-suite/tree.ts'
 
 describe.skipIf(missing('hasBinding'))('walk', () => {
   let temp: TempDir

@@ -20,7 +20,7 @@ import { missing } from '../helpers/gates.ts'
 import { buildImage, ociFiles, writeFiles } from '../helpers/image.ts'
 import { LayerLab } from '../helpers/layers.ts'
 import type { MemberSpec } from '../helpers/rawtar.ts'
-import { dumpTree } from '../helpers/tree.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 
 const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31)
 const runs = Math.ceil(Number(process.env['FUZZ_RUNS'] ?? 3000) / 30)

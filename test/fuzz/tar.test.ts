@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import { hasCode } from '../../lib/errors.ts'
 import type { TarMember } from '../../lib/tar/encode.ts'
 import { writeTar } from '../../lib/tar/writer.ts'
-import { collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import { member, paxMember, rawHeader, rawTar } from '../helpers/rawtar.ts'
 import { readAll, Recorder } from '../helpers/tar.ts'
 

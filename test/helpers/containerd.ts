@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { mountsBelow } from './mounts.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
 
 export interface Containerd extends AsyncDisposable {
   /** Runs `ctr` and returns its stdout. @throws with its stderr */

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { mountsBelow } from './mounts.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
 
 export interface Dockerd extends AsyncDisposable {
   /** Runs the docker client and returns its stdout. @throws with its stderr */

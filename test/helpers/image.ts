@@ -204,16 +204,3 @@ export function writeFiles(dir: string, files: Files): void {
     writeFileSync(join(dir, name), body)
   }
 }
-
-/** `bytes` as a stream, in chunks of `size` bytes. */
-export async function* streamOf(bytes: Buffer, size = 65_536): AsyncGenerator<Buffer> {
-  await Promise.resolve()
-  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
-}
-
-/** All bytes of a stream. */
-export async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(chunk)
-  return Buffer.concat(chunks)
-}

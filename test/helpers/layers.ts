@@ -6,10 +6,10 @@ import type { ApplyNotes } from '../../lib/driver/upper/apply-notes.ts'
 import type { Driver } from '../../lib/driver/driver.ts'
 import { openOverlay2 } from '../../lib/driver/overlay2/driver.ts'
 import { settleLayer } from '../../lib/driver/upper/settle.ts'
-import { streamOf } from './image.ts'
+import { streamOf } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from './loopfs.ts'
 import { rawTar, type TarSpec } from './rawtar.ts'
-import { type DumpOptions, dumpTree, tree, type TreeNode } from './tree.ts'
+import { type DumpOptions, dumpTree, tree, type TreeNode } from '../../lib/driver-suite/tree.ts'
 
 export type LayerSpec = readonly TarSpec[] | Buffer
 

@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LayerSummary } from '../../lib/store/layer-store.ts'
 import type { Store } from '../../lib/store/store.ts'
-import { collect } from './image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 
 export type OldDriver = 'aufs' | 'overlay' | 'vfs' | 'fuse-overlayfs'
 

@@ -35,7 +35,7 @@ import {
   tree,
   type TreeNode,
   whiteoutAt,
-} from '../helpers/tree.ts'
+} from '../../lib/driver-suite/tree.ts'
 
 /** cap_net_bind_service=ep, in the form of revision 2. */
 const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex')

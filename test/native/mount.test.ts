@@ -22,7 +22,8 @@ import { probeCapabilities } from '../../lib/native/probe.ts'
 import { bestRung, RUNGS } from '../../lib/native/rung.ts'
 import { OVERLAYFS_MAGIC } from '../../lib/native/statfs.ts'
 import { missing } from '../helpers/gates.ts'
-import { mountsBelow, watchLeaks } from '../helpers/mounts.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
 import { tempDir, type TempDir } from '../helpers/temp-dir.ts'
 
 let temp: TempDir

@@ -10,7 +10,7 @@ import {
   parseDigest,
   verified,
 } from '../../lib/oci/digest.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 
 // printf a | sha256sum
 const A = 'sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb'

@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, sha256, streamOf } from '../helpers/image.ts'
+import { collect, streamOf, listed } from '../../lib/driver-suite/streams.ts'
+import { sha256 } from '../helpers/image.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { MIB } from '../helpers/sizes.ts'
 import { archiveOf, diffIDs, nginxImage, openStore, pythonImage } from '../helpers/store.ts'
-import { listed } from '../suites/driver-case.ts'
 
 let fs: LoopFileSystem
 let root: string

@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { KINDS } from '../../lib/store/check-kinds.ts'
-import { collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import { missing } from '../helpers/gates.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { archiveOf, nginxImage, storeFolders } from '../helpers/store.ts'

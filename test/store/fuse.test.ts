@@ -5,8 +5,9 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
 import { killServer, serversBelow, serversEnded } from '../helpers/fuse.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect } from '../helpers/image.ts'
-import { mountsBelow, watchLeaks } from '../helpers/mounts.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
 import {
   archiveOf,
   newRoot,

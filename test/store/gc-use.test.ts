@@ -10,7 +10,8 @@ import type { ImageSource } from '../../lib/transfer/source.ts'
 import { startChild } from '../helpers/child.ts'
 import { newPatient, type Patient } from '../helpers/damage.ts'
 import { missing } from '../helpers/gates.ts'
-import { mountsBelow, watchLeaks } from '../helpers/mounts.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
 import { archiveOf, newStore, nginxImage, openStore, storeFolders } from '../helpers/store.ts'
 
 watchLeaks(() => storeFolders.slice(-1))

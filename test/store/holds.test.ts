@@ -5,7 +5,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
 import { startChild } from '../helpers/child.ts'
 import { missing } from '../helpers/gates.ts'
-import { mountsBelow, watchLeaks } from '../helpers/mounts.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
 import {
   archiveOf,
   newRoot,

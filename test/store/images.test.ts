@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
-import { buildImage, collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
+import { buildImage } from '../helpers/image.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import {
   addDockerContainer,

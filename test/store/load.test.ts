@@ -7,7 +7,8 @@ import type { Store } from '../../lib/store/store.ts'
 import type { ImageSource } from '../../lib/transfer/source.ts'
 import { startChild } from '../helpers/child.ts'
 import { missing } from '../helpers/gates.ts'
-import { buildImage, collect, sha256, streamOf, type TestImage } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
+import { buildImage, sha256, type TestImage } from '../helpers/image.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import {
   archiveOf,

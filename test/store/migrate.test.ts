@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { type OldDriver, writeOldRoot } from '../helpers/old-root.ts'
 import {
@@ -16,7 +16,7 @@ import {
   pythonImage,
   storeFolders,
 } from '../helpers/store.ts'
-import { dumpTree } from '../helpers/tree.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 
 watchLeaks(() => storeFolders)
 

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
-import { mountsBelow, watchLeaks } from '../helpers/mounts.ts'
+import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
+import { watchLeaks } from '../helpers/mounts.ts'
 import { archiveOf, newRoot, newStore, nginxImage, openStore, storeFolders } from '../helpers/store.ts'
 
 watchLeaks(() => storeFolders)

@@ -13,7 +13,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { Store } from '../../lib/store/store.ts'
 import { startChild } from '../helpers/child.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import { loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import {

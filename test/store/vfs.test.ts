@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
-import { buildImage, collect, dockerArchive, streamOf } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
+import { buildImage, dockerArchive } from '../helpers/image.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import {
   archiveOf,
@@ -15,7 +16,7 @@ import {
   pythonImage,
   storeFolders,
 } from '../helpers/store.ts'
-import { dumpTree } from '../helpers/tree.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 
 describe.skipIf(missing('hasBinding', 'canMount', 'canMknod'))('a store on vfs', () => {
   watchLeaks(() => storeFolders)

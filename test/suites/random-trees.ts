@@ -8,9 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Driver, MountOptions } from '../../lib/driver/driver.ts'
 import { compareTrees, furnished, step, type Step, takeAll } from '../fixtures/random-steps.ts'
 import { type Gate, missing } from '../helpers/gates.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 import { type FileSystemKind, type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
-import { dumpTree, printable, readTree } from '../helpers/tree.ts'
+import { dumpTree, printable, readTree } from '../../lib/driver-suite/tree.ts'
 
 export interface RandomTrees {
   /** The driver's, which its home is called by. */

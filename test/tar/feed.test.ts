@@ -3,7 +3,7 @@ import { byteSource } from '../../lib/tar/byte-source.ts'
 import { ChunkPool } from '../../lib/tar/chunk-pool.ts'
 import { feed, type FeedOptions } from '../../lib/tar/feed.ts'
 import { TarScanner } from '../../lib/tar/scanner.ts'
-import { streamOf } from '../helpers/image.ts'
+import { streamOf } from '../../lib/driver-suite/streams.ts'
 import { member, paxMember, rawHeader, rawTar } from '../helpers/rawtar.ts'
 import { Members, Recorder } from '../helpers/tar.ts'
 

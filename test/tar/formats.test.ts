@@ -24,7 +24,7 @@ import { extract, pack } from 'tar-stream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeTar } from '../../lib/tar/writer.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import { expand, readAll, type ReadMember } from '../helpers/tar.ts'
 
 const MTIME = 1_600_000_000

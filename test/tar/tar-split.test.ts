@@ -14,7 +14,7 @@ import { type ArchiveSums, PortableSums } from '../../lib/tar/sums.ts'
 import { type SplitLines, type SplitRecord, TarSplitWriter } from '../../lib/tar/tar-split.ts'
 import { missing } from '../helpers/gates.ts'
 import { GoTar } from '../helpers/gotar.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 import { rawTar, type TarSpec } from '../helpers/rawtar.ts'
 import { Members, scanInPieces } from '../helpers/tar.ts'
 

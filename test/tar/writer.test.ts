@@ -4,7 +4,7 @@ import { encodeHeader, type TarMember } from '../../lib/tar/encode.ts'
 import { padding, type TarSource, writeTar } from '../../lib/tar/writer.ts'
 import { missing } from '../helpers/gates.ts'
 import { GO_TYPES, GoTar } from '../helpers/gotar.ts'
-import { collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import { readAll } from '../helpers/tar.ts'
 
 const file = (name: string | Buffer, extra: Partial<TarMember> = {}): TarMember => ({

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Archive } from '../../lib/transfer/archive.ts'
 import type { TarLimits } from '../../lib/tar/entry.ts'
-import { collect } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import { checksummed, member, paxMember, rawHeader, rawTar, type TarSpec } from '../helpers/rawtar.ts'
 
 let dir: string

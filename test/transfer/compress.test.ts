@@ -6,7 +6,7 @@ import { compressed, type CompressionOptions } from '../../lib/transfer/compress
 import { bestEngine, decompressed, type Engine } from '../../lib/transfer/compression.ts'
 import { hasCommand } from '../../scripts/debian-packages.mjs'
 import { content, NOISE } from '../fixtures/zstd/content.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 
 const isNative = bestEngine() === 'native'
 const large = Buffer.concat([content, NOISE, Buffer.alloc(5_000_000), content])

@@ -7,7 +7,7 @@ import { openTar } from '../../lib/transfer/tar-source.ts'
 import { FrameScanner } from '../../lib/transfer/zstd-frames.ts'
 import { fzstdFrame, unzstd } from '../../lib/transfer/zstd.ts'
 import { NOISE, content, zstdFile } from '../fixtures/zstd/content.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 import { zstdFrame } from '../helpers/zstd.ts'
 
 const small = content.subarray(0, 5000)

@@ -9,9 +9,9 @@ import { CODES } from '../../lib/errors.ts'
 import { Measured } from '../../lib/oci/digest.ts'
 import { decompressed } from '../../lib/transfer/compression.ts'
 import { openImageSource } from '../../lib/transfer/open.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import {
   buildImage,
-  collect,
   dockerArchive,
   dockerFiles,
   ociArchive,

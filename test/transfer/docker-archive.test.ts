@@ -6,7 +6,8 @@ import { Measured } from '../../lib/oci/digest.ts'
 import { decompressed } from '../../lib/transfer/compression.ts'
 import { openImageSource } from '../../lib/transfer/open.ts'
 import type { ImageSource } from '../../lib/transfer/source.ts'
-import { type Files, archive, buildImage, collect, dockerFiles, sha256 } from '../helpers/image.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
+import { type Files, archive, buildImage, dockerFiles, sha256 } from '../helpers/image.ts'
 
 let dir: string
 beforeEach(() => {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hostPlatform } from '../../lib/oci/platform.ts'
 import { type OpenOptions, openImageSource } from '../../lib/transfer/open.ts'
 import type { ImageSource } from '../../lib/transfer/source.ts'
+import { collect } from '../../lib/driver-suite/streams.ts'
 import {
   type Files,
   OCI,
@@ -14,7 +15,6 @@ import {
   addBlob,
   addManifest,
   buildImage,
-  collect,
   ociFiles,
   sha256,
   withIndex,

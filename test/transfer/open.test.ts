@@ -8,17 +8,16 @@ import { Measured } from '../../lib/oci/digest.ts'
 import { decompressed } from '../../lib/transfer/compression.ts'
 import { type OpenOptions, openImageSource } from '../../lib/transfer/open.ts'
 import type { ImageSource, SourceImage } from '../../lib/transfer/source.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 import {
   type Files,
   type TestImage,
   archive,
   buildImage,
-  collect,
   dockerArchive,
   dockerFiles,
   ociArchive,
   ociFiles,
-  streamOf,
   writeFiles,
 } from '../helpers/image.ts'
 import { rawTar } from '../helpers/rawtar.ts'

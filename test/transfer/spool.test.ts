@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readRange } from '../../lib/transfer/file.ts'
 import { openUnnamed, spool } from '../../lib/transfer/spool.ts'
-import { collect, streamOf } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 
 let dir: string
 beforeEach(() => {

@@ -10,7 +10,8 @@ import { bestEngine, decompressed } from '../../lib/transfer/compression.ts'
 import { openImageSource } from '../../lib/transfer/open.ts'
 import type { ExportImage } from '../../lib/transfer/source.ts'
 import { type ArchiveFormat, writeArchive } from '../../lib/transfer/write.ts'
-import { type TestImage, buildImage, collect, sha256, streamOf } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
+import { type TestImage, buildImage, sha256 } from '../helpers/image.ts'
 
 let dir: string
 beforeEach(() => {

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { loopFileSystem, type LoopFileSystem } from '../../helpers/loopfs.ts'
-import { mountsBelow } from '../../helpers/mounts.ts'
+import { mountsBelow } from '../../../lib/driver-suite/leaks.ts'
 
 const SHARED_MEMORY = '/dev/shm'
 const TMPFS_MAGIC = 0x01021994

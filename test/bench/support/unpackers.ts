@@ -1,7 +1,7 @@
 /** Programs and packages that unpack a layer's tar: contenders of apply. */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { dumpTree } from '../../helpers/tree.ts'
+import { dumpTree } from '../../../lib/driver-suite/tree.ts'
 import { NOW } from './builds.ts'
 import { unmountBelow } from './disk.ts'
 import { type Contender, type Name, ours, type Sample } from './race.ts'

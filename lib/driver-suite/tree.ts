@@ -7,8 +7,8 @@
  */
 import { createHash } from 'node:crypto'
 import { closeSync, constants, openSync, readFileSync } from 'node:fs'
-import { AT_FDCWD, binding, type Bytes, type ScannedEntry, type Stat } from '../../lib/native/binding.ts'
-import { type FileOp, fileops } from '../../lib/native/file-op.ts'
+import { AT_FDCWD, binding, type Bytes, type ScannedEntry, type Stat } from '../native/binding.ts'
+import { type FileOp, fileops } from '../native/file-op.ts'
 
 /** What a test may state of an entry; the rest has defaults. */
 export interface Meta {

@@ -1,0 +1,129 @@
+/** Layers that are more than layers: of a limited size, or with other ids. */
+import assert from 'node:assert/strict'
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import type { IDMap } from '../driver/id-map.ts'
+import { createBase } from './base.ts'
+import { type Cases, type Given, ID } from './cases.ts'
+import { fileAt } from './tree.ts'
+
+const MIB = 1024 * 1024
+const SIZE = 16 * MIB
+
+const RANGES = [{ container: 0, host: 100_000, size: 65_536 }]
+const MAP: IDMap = { uid: RANGES, gid: RANGES }
+
+export function limitCases(cases: Cases): void {
+  cases.describe('a writable layer', () => {
+    cases.it('has no limit that was not asked for, and a missing one none to be told of', unlimited)
+    if (cases.supports.quota) cases.it('made with a size grows to that and no further', limited)
+    else cases.it('is refused with a size (no support of quota), and none is left', sizeRefused)
+    if (cases.supports.idMaps) cases.it('made with an id map has its ids, and its diff has not', mapped)
+    else cases.it('is refused with an id map (no support of idMaps), and none is left', mapRefused)
+  })
+}
+
+async function unlimited(given: Given): Promise<void> {
+  await createBase(given, ID('a'))
+  await given.driver.createReadWrite(ID('b'), ID('a'))
+  assert.equal(await given.driver.quota(ID('b')), undefined)
+  await assert.rejects(given.driver.quota(ID('c')), { code: 'ERR_LAYER_NOT_FOUND' })
+}
+
+/** A refusal that says what could be done, and no layer without the limit. */
+async function sizeRefused(given: Given): Promise<void> {
+  await createBase(given, ID('a'))
+  const refusal = { code: 'ERR_UNSUPPORTED_FS', hint: /./ }
+  await assert.rejects(given.driver.createReadWrite(ID('b'), ID('a'), { size: SIZE }), refusal)
+  assert.equal(await given.driver.exists(ID('b')), false)
+}
+
+/** graphtest's DriverTestSetQuota, and what quota() says meanwhile. */
+async function limited(given: Given): Promise<void> {
+  const { driver } = given
+  await createBase(given, ID('a'))
+  await driver.createReadWrite(ID('b'), ID('a'), { size: SIZE })
+  assert.equal((await driver.quota(ID('b')))?.limit, SIZE)
+  await given.inside(ID('b'), (root) =>
+    writeFileSync(join(root, 'some'), Buffer.alloc(4 * MIB, 1), { flush: true }),
+  )
+  const { used = 0 } = (await driver.quota(ID('b'))) ?? {}
+  assert.ok(used >= 4 * MIB && used < 5 * MIB, `${String(used)} bytes are used, of a file of 4 MiB`)
+  const written = await given.inside(ID('b'), (root) => fill(join(root, 'rest'), 2 * SIZE))
+  assert.ok(written > SIZE / 2 && written < SIZE, `${String(written)} bytes more got through`)
+  const again = await given.reopen().quota(ID('b'))
+  assert.equal(again?.limit, SIZE)
+  assert.ok(
+    again.used > SIZE / 2 && again.used <= SIZE + MIB,
+    `${String(again.used)} bytes are used in the end`,
+  )
+  assert.equal(await driver.quota(ID('a')), undefined)
+}
+
+/** Writes until it is refused. Returns how many bytes got through. */
+function fill(path: string, atMost: number): number {
+  const chunk = Buffer.alloc(MIB / 4, 7)
+  const fd = openSync(path, 'w')
+  let written = 0
+  try {
+    while (written < atMost) {
+      written += writeSync(fd, chunk)
+      fsyncSync(fd)
+    }
+  } catch (error) {
+    const errno = -((error as NodeJS.ErrnoException).errno ?? 0)
+    assert.ok([constants.errno.EDQUOT, constants.errno.ENOSPC].includes(errno), String(error))
+    return written
+  } finally {
+    closeSync(fd)
+  }
+  throw new Error(`${String(written)} bytes were written, and nothing stopped that`)
+}
+
+async function mapRefused(given: Given): Promise<void> {
+  await createBase(given, ID('a'))
+  const refusal = { code: 'ERR_UNSUPPORTED_FS', hint: /./ }
+  await assert.rejects(given.driver.createReadWrite(ID('b'), ID('a'), { idMap: MAP }), refusal)
+  assert.equal(await given.driver.exists(ID('b')), false)
+}
+
+async function mapped(given: Given): Promise<void> {
+  const { driver } = given
+  await given.layer(ID('a'), undefined, [
+    fileAt('bin/sh', '#!'),
+    fileAt('home/file', 'x', { uid: 1000, gid: 1001 }),
+  ])
+  await driver.createReadWrite(ID('b'), ID('a'), { idMap: MAP })
+  assert.deepEqual(await given.changes(ID('b'), ID('a')), [])
+  await given.inside(ID('b'), (root) => {
+    assert.equal(ownerOf(root, '.'), '100000:100000')
+    assert.equal(ownerOf(root, 'bin/sh'), '100000:100000')
+    assert.equal(ownerOf(root, 'home/file'), '101000:101001')
+    writeFileSync(join(root, 'new'), '')
+    chownSync(join(root, 'new'), 100_005, 100_006)
+  })
+  await given.copy(ID('b'), ID('a'), ID('c'))
+  await given.inside(ID('c'), (root) => {
+    assert.equal(ownerOf(root, 'new'), '5:6')
+    assert.equal(ownerOf(root, 'home/file'), '1000:1001')
+  })
+  await using view = await driver.open(ID('b'), { readOnly: true, unmapped: true })
+  const root = `/proc/self/fd/${String(view.fd.fd)}`
+  assert.equal(ownerOf(root, 'home/file'), '1000:1001')
+  assert.equal(existsSync(join(root, 'new')), true)
+}
+
+function ownerOf(root: string, name: string): string {
+  const { uid, gid } = lstatSync(`${root}/${name}`)
+  return `${String(uid)}:${String(gid)}`
+}
