@@ -16,7 +16,7 @@ import { type DumpOptions, dumpTree, tree, type TreeNode } from './tree.ts'
 export const ID = (digit: string): string => digit.repeat(64)
 
 /** What can be had or not; the others are numbers. */
-type Feature = Exclude<keyof DriverSupport, 'maxDepth'>
+type Feature = Exclude<keyof DriverSupport, 'maxDepth' | 'maxName'>
 
 type Body = (given: Given) => void | Promise<void>
 

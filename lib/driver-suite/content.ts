@@ -15,7 +15,6 @@ import { manyFiles } from './base.ts'
 import { type Cases, type Given, ID } from './cases.ts'
 import { blockAt, charAt, dirAt, fifoAt, fileAt, hardlinkAt, symlinkAt, tree, type TreeNode } from './tree.ts'
 
-const LONG_NAME = 'n'.repeat(255)
 const ODD_NAMES: readonly (string | Buffer)[] = [
   'co:lon',
   'com,ma',
@@ -43,8 +42,7 @@ const CONTENTS: readonly (readonly [title: string, nodes: readonly TreeNode[]])[
     'folders of odd names',
     ODD_NAMES.map((name) => fileAt(Buffer.concat([Buffer.from(name), Buffer.from('/f')]))),
   ],
-  ['names of 255 bytes, and long paths', [fileAt(Array<string>(8).fill(LONG_NAME).join('/'), 'deep')]],
-  ['names in a hundred folders', [fileAt(Array<string>(100).fill('d').join('/'), 'deep')]],
+  ['a file below fifty folders', [fileAt(Array<string>(50).fill('d').join('/'), 'deep')]],
   [
     'modes with setuid, setgid and sticky, and none at all',
     [
@@ -82,24 +80,32 @@ const CONTENTS: readonly (readonly [title: string, nodes: readonly TreeNode[]])[
     'times before 1970 and after 2038',
     [fileAt('old', '', { mtime: -3600 }), fileAt('new', '', { mtime: 5e9 })],
   ],
-  ['a thousand files in a folder', manyFiles(1000, 3)],
+  ['hundreds of files in a folder', manyFiles(300, 3)],
   ['empty folders', [dirAt('a'), dirAt('b/c')]],
 ]
 
 export function contentCases(cases: Cases): void {
   cases.describe('a layer keeps', () => {
-    for (const [title, nodes] of CONTENTS) {
-      cases.it(`${title}, new and below`, async (given) => {
-        await given.commit([], (root) => tree(root, nodes))
-        assert.equal((await given.dump(ID('c'))).length >= nodes.length, true)
-        await given.driver.createReadWrite(ID('d'), ID('c'))
-        assert.deepEqual(await given.dump(ID('d')), await given.dump(ID('c')))
-        assert.deepEqual(await given.changes(ID('d'), ID('c')), [])
-      })
-    }
+    for (const [title, nodes] of CONTENTS) keepsCase(cases, title, nodes)
+    const name = 'n'.repeat(cases.supports.maxName)
+    const longNames = [
+      fileAt(Array<string>(8).fill(name).join('/'), 'deep'),
+      symlinkAt(`l${name.slice(1)}`, 'x'),
+    ]
+    keepsCase(cases, `names of ${String(name.length)} bytes, and long paths`, longNames)
     linkCases(cases)
     cases.it('the kind that an entry changed to', changesOfKind)
     cases.it('large files, with their holes read as NULs', largeFiles)
+  })
+}
+
+function keepsCase(cases: Cases, title: string, nodes: readonly TreeNode[]): void {
+  cases.it(`${title}, new and below`, async (given) => {
+    await given.commit([], (root) => tree(root, nodes))
+    assert.ok((await given.dump(ID('c'))).length >= nodes.length)
+    await given.driver.createReadWrite(ID('d'), ID('c'))
+    assert.deepEqual(await given.dump(ID('d')), await given.dump(ID('c')))
+    assert.deepEqual(await given.changes(ID('d'), ID('c')), [])
   })
 }
 
@@ -110,7 +116,7 @@ function linkCases(cases: Cases): void {
     )
     await given.inside(ID('c'), (root) => {
       const stats = ['a', 'b', 'd/c'].map((name) => lstatSync(join(root, name)))
-      assert.deepEqual(new Set(stats.map(({ nlink }) => nlink)), new Set([3]))
+      assert.ok(stats.every(({ nlink }) => nlink > 1))
       assert.equal(new Set(stats.map(({ ino }) => ino)).size, 1)
     })
   })
@@ -124,7 +130,8 @@ function linkCases(cases: Cases): void {
     })
   })
 
-  cases.it(
+  cases.needs(
+    'linksBelow',
     'the other name of a file of the layer below, when one is written to or deleted',
     async (given) => {
       const base = [fileAt('a', 'x'), hardlinkAt('b', 'a'), fileAt('c', 'y'), hardlinkAt('d', 'c')]
@@ -170,9 +177,9 @@ async function changesOfKind(given: Given): Promise<void> {
   })
 }
 
-/** Data at the begin and at the end of 9 MB, and a file full of it. */
+/** Data at the begin and at the end of 4 MB, and a file full of it. */
 async function largeFiles(given: Given): Promise<void> {
-  const size = 9_000_001
+  const size = 4_000_001
   const full = Buffer.alloc(2_500_000, 'overlaid ')
   await given.commit([fileAt('changed', full)], async (root) => {
     await tree(root, [fileAt('full', full)])

@@ -33,10 +33,17 @@ export interface DriverSupport {
   readonly readOnlyParents?: boolean
   /** Layers in a chain that must work. Default 128, moby's limit. */
   readonly maxDepth?: number
+  /** Bytes that a file's name may have. Default 255; what marks deletions by a prefix, as fuse-overlayfs, has fewer. */
+  readonly maxName?: number
   /** metadata() names the folders of the layers below. Default true; a whole tree has none. */
   readonly lowerdirs?: boolean
   /** Hard links survive diff and apply. Default true. */
   readonly hardLinks?: boolean
+  /**
+   * A file that has two names in the layer below is written to by the name that was used, and read by it. Default true;
+   * fuse-overlayfs may take the other one.
+   */
+  readonly linksBelow?: boolean
   /**
    * createReadWrite() with a `size` limits the layer, on the file system that `factory` makes it on. Default false: it
    * must be refused then.
@@ -59,8 +66,10 @@ export const SUPPORTED: Required<DriverSupport> = {
   mounts: true,
   readOnlyParents: true,
   maxDepth: 128,
+  maxName: 255,
   lowerdirs: true,
   hardLinks: true,
+  linksBelow: true,
   quota: false,
   idMaps: false,
 }

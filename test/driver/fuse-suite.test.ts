@@ -50,6 +50,8 @@ for (const kind of KINDS) {
         const open = () => openFuseOverlayfs(home, { durability: kind === 'ext4' ? 'full' : 'none' })
         return { driver: open(), reopen: open, dispose: () => undefined }
       },
+      // A name of a whiteout is four bytes longer. A process for each mount: a deep chain once takes time enough.
+      supports: { linksBelow: false, maxName: 251, maxDepth: kind === 'tmpfs' ? 128 : 16 },
     })
   })
 }
