@@ -34,13 +34,19 @@ export type { DriverAnswer } from './driver/answer.ts'
 export type { DiskUsage } from './store/df.ts'
 export type { GcOptions, GcReport } from './store/gc.ts'
 export type { CheckOptions, CheckProblem, CheckReport } from './store/check.ts'
+export { openDriver } from './driver/drivers.ts'
+export type { DriverOptions } from './driver/drivers.ts'
 export type {
+  ApplyOptions,
   Change,
   ChangeKind,
   DetachedMount,
   Driver,
+  DriverProblem,
+  FileGetter,
   LayerPaths,
   LayerQuota,
+  LayerWeight,
   MountOptions,
   OpenOptions,
   ReadWriteOptions,
@@ -48,12 +54,15 @@ export type {
 } from './driver/driver.ts'
 export type { IDMap, IDRange } from './driver/id-map.ts'
 export { TarStream } from './driver/tar-stream.ts'
+export type { FileBody, TarPiece, TarStreamOptions } from './driver/tar-stream.ts'
+export { OwnedFd } from './native/fd.ts'
 export type { CacheID, ChainID, DiffID, Digest } from './oci/digest.ts'
 export type { ContainerConfig, ImageConfig } from './oci/config.ts'
 export type { HistoryEntry } from './oci/history.ts'
 export type { CompressionOptions } from './transfer/compress.ts'
 export type { RegistryAuth, RegistryOptions, RegistryTimeouts } from './transfer/registry/options.ts'
 export type { ImageSource, SourceImage, SourceLayer } from './transfer/source.ts'
-export type { TarLimits } from './tar/entry.ts'
+export type { ByteSource, ByteStream } from './tar/byte-source.ts'
+export type { TarLimits, TarObserver } from './tar/entry.ts'
 export { CODES, EXIT, OverlaidError, SyscallError, exitStatus, hasCode, isOverlaidError } from './errors.ts'
 export type { ErrorCode } from './errors.ts'

@@ -33,7 +33,7 @@ export class Given {
   }
 
   /** The same home by another driver, as another process would have it. */
-  reopen(): Driver {
+  async reopen(): Promise<Driver> {
     return this.#fixture.reopen()
   }
 

@@ -61,7 +61,7 @@ async function limited(given: Given): Promise<void> {
   assert.ok(used >= 4 * MIB && used < 5 * MIB, `${String(used)} bytes are used, of a file of 4 MiB`)
   const written = await given.inside(ID('b'), (root) => fill(join(root, 'rest'), 2 * SIZE))
   assert.ok(written > SIZE / 2 && written < SIZE, `${String(written)} bytes more got through`)
-  const again = await given.reopen().quota(ID('b'))
+  const again = await (await given.reopen()).quota(ID('b'))
   assert.equal(again?.limit, SIZE)
   assert.ok(
     again.used > SIZE / 2 && again.used <= SIZE + MIB,

@@ -68,7 +68,7 @@ function otherProcessCases(cases: Cases): void {
     const { driver } = given
     await twoLayers(given)
     const root = await driver.get(ID('b'))
-    const other = given.reopen()
+    const other = await given.reopen()
     assert.equal(await other.get(ID('b')), root)
     await other.put(ID('b'))
     expectBase(root)
@@ -80,7 +80,7 @@ function otherProcessCases(cases: Cases): void {
     const { driver } = given
     await twoLayers(given)
     await driver.get(ID('b'))
-    await given.reopen().put(ID('b'))
+    await (await given.reopen()).put(ID('b'))
     assert.deepEqual(mountsBelow(driver.home), [])
     const root = await driver.get(ID('b'))
     expectBase(root)

@@ -64,7 +64,7 @@ export function namingCases(cases: Cases): void {
       for (const [index, parent] of parents.entries()) await driver.createReadWrite(ids[index] ?? '', parent)
       await given.inside(ID('3'), async () => {
         assert.deepEqual((await driver.list()).sort(), ids)
-        const other = given.reopen()
+        const other = await given.reopen()
         assert.deepEqual((await other.list()).sort(), ids)
         for (const [index, id] of ids.entries()) assert.equal(await other.parent(id), parents[index])
       })

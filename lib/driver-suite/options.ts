@@ -20,7 +20,7 @@ export interface SuiteRunner {
 export interface DriverFixture {
   readonly driver: Driver
   /** Opens the same home again, as another process would. */
-  reopen(): Driver
+  reopen(): Driver | Promise<Driver>
   /** Removes the home, or leaves that to who made the folder that it is in; everything is unmounted by then. */
   dispose(): void | Promise<void>
 }

@@ -51,7 +51,7 @@ export function removalCases(cases: Cases): void {
       await driver.createReadWrite(ID('b'), ID('a'))
       await driver.get(ID('b'))
       await assert.rejects(driver.remove(ID('b')), { code: 'ERR_IN_USE' })
-      await assert.rejects(given.reopen().remove(ID('b')), { code: 'ERR_IN_USE' })
+      await assert.rejects((await given.reopen()).remove(ID('b')), { code: 'ERR_IN_USE' })
       expectBase(await driver.get(ID('b')))
       await driver.put(ID('b'))
       await driver.put(ID('b'))

@@ -38,10 +38,10 @@ const THEMES: readonly ((cases: Cases) => void)[] = [
  *
  *     driverSuite({ describe, it }, {
  *       name: 'mine',
- *       factory: () => {
- *         const home = join(mkdtempSync('/var/tmp/suite-'), 'mine')
- *         const open = () => openMine(home)
- *         return { driver: open(), reopen: open, dispose: () => rmSync(dirname(home), { recursive: true }) }
+ *       factory: async () => {
+ *         const root = mkdtempSync('/var/tmp/mine-')
+ *         const open = () => openMine(root)
+ *         return { driver: await open(), reopen: open, dispose: () => rmSync(root, { recursive: true }) }
  *       },
  *       supports: { lowerdirs: false },
  *     })
