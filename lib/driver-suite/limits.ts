@@ -1,5 +1,6 @@
 /** Layers that are more than layers: of a limited size, or with other ids. */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import {
   chownSync,
   closeSync,
@@ -13,6 +14,8 @@ import {
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import type { IDMap } from '../driver/id-map.ts'
+import { binding } from '../native/binding.ts'
+import { OwnedFd } from '../native/fd.ts'
 import { createBase } from './base.ts'
 import { type Cases, type Given, ID } from './cases.ts'
 import { fileAt } from './tree.ts'
@@ -54,12 +57,10 @@ async function limited(given: Given): Promise<void> {
   await createBase(given, ID('a'))
   await driver.createReadWrite(ID('b'), ID('a'), { size: SIZE })
   assert.equal((await driver.quota(ID('b')))?.limit, SIZE)
-  await given.inside(ID('b'), (root) =>
-    writeFileSync(join(root, 'some'), Buffer.alloc(4 * MIB, 1), { flush: true }),
-  )
+  await synced(given, (root) => writeFileSync(join(root, 'some'), randomBytes(4 * MIB)))
   const { used = 0 } = (await driver.quota(ID('b'))) ?? {}
   assert.ok(used >= 4 * MIB && used < 5 * MIB, `${String(used)} bytes are used, of a file of 4 MiB`)
-  const written = await given.inside(ID('b'), (root) => fill(join(root, 'rest'), 2 * SIZE))
+  const written = await synced(given, (root) => fill(join(root, 'rest'), 2 * SIZE))
   assert.ok(written > SIZE / 2 && written < SIZE, `${String(written)} bytes more got through`)
   const again = await (await given.reopen()).quota(ID('b'))
   assert.equal(again?.limit, SIZE)
@@ -70,9 +71,19 @@ async function limited(given: Given): Promise<void> {
   assert.equal(await driver.quota(ID('a')), undefined)
 }
 
-/** Writes until it is refused. Returns how many bytes got through. */
+/** Works in the layer `b`, and waits for the file system: btrfs and zfs count when a transaction ends. */
+function synced<T>(given: Given, work: (root: string) => T): Promise<T> {
+  return given.inside(ID('b'), async (root) => {
+    const result = work(root)
+    using fd = new OwnedFd(openSync(root, 'r'))
+    await binding.syncfs(fd.fd)
+    return result
+  })
+}
+
+/** Writes what no file system compresses, until it is refused. Returns how many bytes got through. */
 function fill(path: string, atMost: number): number {
-  const chunk = Buffer.alloc(MIB / 4, 7)
+  const chunk = randomBytes(MIB / 4)
   const fd = openSync(path, 'w')
   let written = 0
   try {
