@@ -23,6 +23,7 @@ export function snapshotCases(cases: Cases): void {
     changeCases(cases)
     deletionCases(cases)
     renameCases(cases)
+    replacementCases(cases)
     cases.it('are what the next are made on', threeCommits)
     cases.it('have a root of 0755, on whatever they are', rootMode)
     cases.it('can be asked about while one of them is being read', askedMeanwhile)
@@ -138,7 +139,9 @@ function renameCases(cases: Cases): void {
       assert.deepEqual(namesBelow(root), ['new', 'new/a', 'new/b', 'new/b/c', 'new/d'])
     })
   })
+}
 
+function replacementCases(cases: Cases): void {
   cases.it('have a new folder in the place of one that was moved away', async (given) => {
     await given.commit([fileAt('dir/lower', '1'), dirAt('other')], (root) => {
       mkdirSync(join(root, 'made'))

@@ -30,7 +30,7 @@ const THEMES: readonly ((cases: Cases) => void)[] = [
 ]
 
 /**
- * Registers the cases with a test runner. What they ask is what the comments of {@link Driver} say: moby's graphtest,
+ * Registers the cases with a test runner. What they ask is what the comments of `Driver` say: moby's graphtest,
  * containerd's snapshotter suite as far as a driver goes, and the rest of the contract.
  *
  *     import { describe, it } from 'node:test'

@@ -77,7 +77,7 @@ export interface TarObserver {
   /** A member begins; `name` as in the archive (after PAX and GNU names), `size` of the body that follows. */
   entry(name: Buffer, size: number): void
   body(bytes: Buffer, start: number, end: number): void
-  /** Many members at once, from their first header to the padding after the last body; else as in {@link TarSink}. */
+  /** Many members at once, from their first header to the padding after the last body; else one by one. */
   run?(run: PlainRun): void
   /**
    * The bytes from `start` to `end` of the stream were told, lying in `bytes`; the other calls spoke of this same

@@ -174,10 +174,10 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canUserNamespace'))('the driv
   })
 
   it('tells all that went wrong: the case, and what it left', async () => {
-    const [first] = casesWith(({ home, get }) => ({
+    const [first] = casesWith((honest) => ({
       get: async (...args) => {
-        await get(...args)
-        throw new Error(`no way into ${home}`)
+        await honest.get(...args)
+        throw new Error(`no way into ${honest.home}`)
       },
     }))
     const refusal = /^no way into .*and then: mounts left below the home/s
