@@ -8,6 +8,7 @@
           "native/addon.cc",
           "native/btrfs.cc",
           "native/btrfs_tree.cc",
+          "native/capability.cc",
           "native/codec.cc",
           "native/copier.cc",
           "native/copy.cc",

@@ -8,6 +8,7 @@ namespace {
 
 Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterBtrfs(exports);
+  overlaid::RegisterCapability(exports);
   overlaid::RegisterCodec(exports);
   overlaid::RegisterCopy(exports);
   overlaid::RegisterCopyTree(exports);

@@ -6,6 +6,7 @@
 namespace overlaid {
 
 void RegisterBtrfs(Napi::Object exports);
+void RegisterCapability(Napi::Object exports);
 void RegisterCodec(Napi::Object exports);
 void RegisterCopy(Napi::Object exports);
 void RegisterCopyTree(Napi::Object exports);

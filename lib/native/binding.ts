@@ -37,6 +37,7 @@ const SYNCHRONOUS: ReadonlySet<string> = new Set([
   'tarRun',
   'walkStart',
   'walkEnd',
+  'withoutCapability',
 ])
 
 let loaded: Binding | undefined

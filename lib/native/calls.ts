@@ -305,6 +305,8 @@ export interface Binding extends BtrfsCalls, QuotaCalls {
   pidfdOpen(pid: number): Promise<number>
   /** A user namespace with these maps, as /proc/PID/uid_map has them; nothing runs in it. */
   userNamespace(uidMap: string, gidMap: string): Promise<number>
+  /** Runs `run`, which starts a program: that has all capabilities of this process but this one. Synchronous. */
+  withoutCapability<T>(capability: number, run: () => T): T
   /** statmount(2) by unique id; rejects with ENOSYS before 6.8. */
   statmount(mountID: bigint): Promise<MountInfo>
   /** listmount(2): the unique ids below a mount (the whole namespace for LSMT_ROOT). */

@@ -111,6 +111,9 @@ export const S = {
   S_IFIFO: 0o010000,
 } as const
 
+/** capabilities(7). */
+export const CAP = { CAP_SYS_RESOURCE: 24 } as const
+
 /** setxattr(2). */
 export const XATTR = { XATTR_CREATE: 1, XATTR_REPLACE: 2 } as const
 
