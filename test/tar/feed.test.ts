@@ -46,6 +46,25 @@ describe('feed', () => {
     expect((await fed(streamOf(archive, 900))).names).toEqual(['f'])
   })
 
+  it('that begins after an abort fails with the reason, and leaves no failure to nobody', async () => {
+    const unhandled: unknown[] = []
+    const note = (reason: unknown): void => void unhandled.push(reason)
+    process.on('unhandledRejection', note)
+    try {
+      const reason = new Error('another layer failed')
+      const signal = AbortSignal.abort(reason)
+      const failing = async function* (): AsyncGenerator<Buffer> {
+        yield* [] as Buffer[]
+        signal.throwIfAborted()
+      }
+      await expect(fed(failing(), { signal })).rejects.toBe(reason)
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(unhandled).toEqual([])
+    } finally {
+      process.off('unhandledRejection', note)
+    }
+  })
+
   it('waits for an observer that is behind, and uses its memory again only after', async () => {
     const open: (() => void)[] = []
     let told = 0
