@@ -9,6 +9,7 @@
 import { rename, rm, rmdir, symlink, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode } from '../../errors.ts'
+import { readText } from '../../fs/read-text.ts'
 import { mkdirDurable, TEMP_PREFIX, writeFileAtomic } from '../../fs/atomic.ts'
 import { isDead, mountIDAt, unmount } from '../../native/mount.ts'
 import type { DriverProblem } from '../driver.ts'
@@ -24,7 +25,7 @@ import {
 } from '../home/check.ts'
 import type { Home } from '../home/home.ts'
 import { folderOf, formatLower, isLinkName, type LayerFolder, LINK_DIR, linkTarget, MODES } from './layout.ts'
-import { findIDOfLink, layerExists, nameInLinks, newLinkName, readText } from './links.ts'
+import { findIDOfLink, layerExists, nameInLinks, newLinkName } from './links.ts'
 import { moveToTrash } from '../home/trash.ts'
 
 export async function checkHome(

@@ -14,7 +14,7 @@
  * of some µs that wait for no data, and a turn of the pool for each would cost more than all of them. Syncs wait for
  * the disk and go to the pool, as do quotas.
  */
-import { readdirSync, renameSync, rmSync } from 'node:fs'
+import { chownSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { fsyncDir, fsyncPath, mkdirExactly, writeNewNow } from '../../fs/atomic.ts'
@@ -22,8 +22,8 @@ import { failpoint } from '../../fs/failpoint.ts'
 import type { ReadWriteOptions } from '../driver.ts'
 import type { Home } from '../home/home.ts'
 import { expectLimits, limitFolder } from '../home/project-quota.ts'
-import { expectIDMap, type IDMap } from '../id-map.ts'
-import { readIDMap, writeIDMap } from './id-map-file.ts'
+import { formatIDMap, readIDMap } from '../home/id-map-file.ts'
+import { expectIDMap, hostID, type IDMap } from '../id-map.ts'
 import { folderOf, type LayerFolder, layerFolder, LINK_DIR, MODES } from './layout.ts'
 import { existingFolder, layerExists, makeLink, newLinkName } from './links.ts'
 import { alreadyThere, asTaken, lowerOver, markCommitted } from './publish.ts'
@@ -48,7 +48,7 @@ export async function createLayer(
   if (layerExists(home.path, id)) throw alreadyThere(id)
   const below = parent === undefined ? undefined : existingFolder(home.path, parent)
   const lower = below === undefined ? undefined : lowerOver(below)
-  if (below !== undefined && readIDMap(below) !== undefined) throw onMapped(id, below)
+  if (below !== undefined && readIDMap(below.idMap) !== undefined) throw onMapped(id, below)
   if (size !== undefined) await expectLimits(home.path, size)
   if (below !== undefined) {
     failpoint('driver.create.before-parent-committed')
@@ -98,6 +98,13 @@ function fill(layer: LayerFolder, link: string, lower: string | undefined, idMap
   }
   failpoint('driver.create.before-link-file')
   writeNewNow(layer.link, link, MODES.link)
+}
+
+/** Writes the map down, and gives `folders`, which are not mapped themselves, to the container's root. */
+function writeIDMap(layer: LayerFolder, idMap: IDMap, folders: readonly string[]): void {
+  writeNewNow(layer.idMap, formatIDMap(idMap), MODES.idMap)
+  const [uid, gid] = [hostID(idMap.uid, 0) ?? 0, hostID(idMap.gid, 0) ?? 0]
+  for (const path of folders) chownSync(path, uid, gid)
 }
 
 /** Its ids are those of outside: a layer is made of it by a diff. */

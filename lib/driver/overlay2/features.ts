@@ -8,9 +8,9 @@
  * differ follow it. dockerd does not read the file and does what its module's defaults say.
  */
 import { writeFileAtomic, type Durability } from '../../fs/atomic.ts'
+import { readRareText } from '../../fs/read-text.ts'
 import type { MountOptions } from '../driver.ts'
 import { type LayerFolder, MODES } from './layout.ts'
-import { readRareText } from './links.ts'
 
 const WORDS = { userxattr: 'userxattr', redirectDir: 'redirect_dir', metacopy: 'metacopy' } as const
 

@@ -11,7 +11,7 @@
  *     │   ├── work/                  0700  overlayfs' workdir; not in a base layer
  *     │   ├── merged/                0700  the mount point; there only while mounted
  *     │   ├── committed              0600  empty; a child was made on this layer: it is mounted read-only from now on
- *     │   ├── idmap                  0600  ours: the ids that the container sees, see id-map-file.ts
+ *     │   ├── idmap                  0600  ours: the ids that the container sees, see ../home/id-map-file.ts
  *     │   └── features               0600  ours: what a mount of this upper must go on having, see features.ts
  *     ├── staging/<random>/layer/          ours: layers that no id names yet, see ../home/home.ts
  *     └── trash/                           ours: what remove() set aside

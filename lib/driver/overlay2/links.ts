@@ -5,10 +5,11 @@
  * 40 µs and more, and every mount begins with them.
  */
 import { randomBytes } from 'node:crypto'
-import { lstatSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs'
+import { readlinkSync, symlinkSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
+import { readText } from '../../fs/read-text.ts'
 import { isFolder } from '../../fs/folder.ts'
 import {
   folderOf,
@@ -83,21 +84,6 @@ export async function nameInLinks(home: string, id: string): Promise<string | un
 /** Makes `l/<name>` for `id`. @throws EEXIST where another layer has the name */
 export function makeLink(home: string, name: string, id: string): void {
   symlinkSync(linkTarget(id), join(home, LINK_DIR, name))
-}
-
-/** As {@link readText}, for a file that is missing as a rule: an error costs more than a look. */
-export function readRareText(path: string): string | undefined {
-  return lstatSync(path, { throwIfNoEntry: false }) === undefined ? undefined : readText(path)
-}
-
-/** The file's text, undefined where it does not exist. */
-export function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
-    throw error
-  }
 }
 
 function damaged(path: string, message: string): OverlaidError {

@@ -7,9 +7,9 @@ import { cloneMapped } from '../../native/mount.ts'
 import { type TreeEntry, walk } from '../../fs/walk.ts'
 import type { DetachedMount } from '../driver.ts'
 import { type DiffEntry, type DiffOptions, diffEntries, inodeOf } from '../upper/diff.ts'
+import { readIDMap } from '../home/id-map-file.ts'
 import { type IDMap, inverse, openUserNamespace } from '../id-map.ts'
 import type { UpperBackend } from './backend.ts'
-import { readIDMap } from './id-map-file.ts'
 import type { LayerFolder } from './layout.ts'
 import { isDirectory } from '../upper/upper.ts'
 
@@ -39,7 +39,7 @@ export class UpperReader implements AsyncDisposable {
   }
 
   static async open(backend: UpperBackend, id: string, folder: LayerFolder): Promise<UpperReader> {
-    const idMap = readIDMap(folder)
+    const idMap = readIDMap(folder.idMap)
     const mapped = idMap !== undefined
     const fd = mapped ? await openUnmapped(folder.diff, idMap) : openSync(folder.diff, DIRECTORY)
     const diff = new OwnedFd(fd)

@@ -1,9 +1,9 @@
 /** A layer's merged content to read from: detached, read-only, gone when it is closed. */
 import { detached } from '../detached.ts'
 import type { DetachedMount, MountOptions } from '../driver.ts'
+import { readIDMap } from '../home/id-map-file.ts'
 import { inverse, openUserNamespace } from '../id-map.ts'
 import { readFeatures } from './features.ts'
-import { readIDMap } from './id-map-file.ts'
 import { folderOf, LINK_DIR } from './layout.ts'
 import { existingFolder, readLower } from './links.ts'
 import { mountOverlay, type OverlayMount } from './mount.ts'
@@ -23,7 +23,7 @@ export async function mountView(home: string, id: string, options: MountOptions)
   const folder = existingFolder(home, id)
   const lowers = [`${id}/diff`, ...lowerLinks(readLower(folder))]
   const request = { home, lowers, options: { ...options, ...readFeatures(folder), readOnly: true } }
-  const idMap = readIDMap(folder)
+  const idMap = readIDMap(folder.idMap)
   if (idMap === undefined) return await mountOverlay(request)
   using userns = await openUserNamespace(inverse(idMap))
   return await mountOverlay({ ...request, idMap: { usernsFd: userns.fd, count: 1 } })
