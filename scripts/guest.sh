@@ -14,9 +14,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/overlaid/guest
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-modules=(virtio_pci virtio_blk loop overlay quota_v2 xfs btrfs)
+modules=(virtio_pci virtio_blk loop overlay quota_v2 xfs btrfs fuse)
 programs=(sh bash node strace mount umount losetup findmnt dd sync chattr lsattr tune2fs mkfs.ext4 mkfs.xfs mkfs.btrfs
-  setfattr find tar ls cat env mknod chown setpriv nsenter stat ln touch chmod test true unshare chroot truncate rm mkdir mv cp)
+  setfattr fuse-overlayfs find tar ls cat env mknod chown setpriv nsenter stat ln touch chmod test true unshare chroot truncate rm mkdir mv cp)
 
 # The newest of Debian's kernels for machines like this one.
 fetch_kernel() {

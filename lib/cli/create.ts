@@ -17,7 +17,7 @@ export const verb: Verb<[ref: string], Options> = {
     { flags: '--name <name>', does: 'its name; by default the first 12 digits of its id' },
     {
       flags: '--storage-opt <key=value>',
-      does: 'size=64M: the most that it may take on disk (ext4, XFS with project quotas)',
+      does: 'size=64M: the most that it may take on disk (ext4, XFS with project quotas; btrfs). With vfs its image counts',
       many: true,
     },
     {

@@ -65,6 +65,7 @@ export interface ReadWriteOptions {
   /**
    * The most bytes that the layer may take on disk, docker's `--storage-opt size=`: what it writes beyond that fails
    * with EDQUOT or ENOSPC. The limit is the kernel's (project quota, qgroup, quota property) and goes with the layer.
+   * vfs counts what the layer has of its parents as well.
    */
   readonly size?: number
   /** The ids that the container sees, see id-map.ts. The layers below stay as they are, and shared. */
@@ -166,7 +167,8 @@ export interface Driver {
   /**
    * A writable layer for a container. Same errors as create().
    * @throws ERR_UNSUPPORTED_FS where a `size` is asked for and the file system cannot enforce one, with a hint that
-   *   says how it could; never a layer without the limit. ERR_INVALID_ARGUMENT for an id map that is none
+   *   says how it could; never a layer without the limit; so for an id map. ERR_INVALID_ARGUMENT for an id map that
+   *   is none, and for a size that the copy of its parent alone exceeds
    */
   createReadWrite(id: string, parent: string | undefined, options?: ReadWriteOptions): Promise<void>
   /**

@@ -28,7 +28,7 @@ export interface CreateOptions {
   /** `[a-zA-Z0-9][a-zA-Z0-9_.-]+`; default: the first 12 digits of the id. */
   readonly name?: string
   readonly storageOptions?: StorageOptions
-  /** The user and group ids that the container sees (5.19), or the process whose user namespace has them. */
+  /** The user and group ids that the container sees (Linux 5.19; 5.12 with vfs and btrfs), or the process whose user namespace has them. */
   readonly idMap?: IDMap | { readonly pid: number }
   readonly signal?: AbortSignal
 }

@@ -1,35 +1,19 @@
 /** Size limits of layers: on file systems with project quotas, and on such as have them off. */
 import { execFileSync } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readdirSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { mkdirSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openOverlay2, type Overlay2Driver } from '../../lib/driver/overlay2/driver.ts'
 import { binding } from '../../lib/native/binding.ts'
 import { OwnedFd } from '../../lib/native/fd.ts'
 import { startChild } from '../helpers/child.ts'
+import { fill, FULL } from '../helpers/fill.ts'
 import { missing } from '../helpers/gates.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { MIB } from '../helpers/sizes.ts'
 
 const KINDS = ['ext4-quota', 'xfs-quota'] as const
-
-/** Writes until it is refused; how many bytes got through, and why no more did. */
-function fill(path: string): { readonly written: number; readonly errno: number } {
-  const chunk = Buffer.alloc(MIB / 4, 7)
-  const fd = openSync(path, 'w')
-  let written = 0
-  try {
-    for (;;) written += writeSync(fd, chunk)
-  } catch (error) {
-    return { written, errno: -((error as { errno?: number }).errno ?? 0) }
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** XFS says ENOSPC of a project; libuv has no name for EDQUOT. */
-const FULL = { 'ext4-quota': 122, 'xfs-quota': 28 }
 
 describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasProjectQuota')).each(KINDS)(
   'a size limit on %s',

@@ -1,13 +1,14 @@
 /** Containers with an id map: made, mounted, committed and exported. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { lstatSync } from 'node:fs'
+import { lstatSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openUserNamespace } from '../../lib/driver/id-map.ts'
 import type { Container } from '../../lib/store/container.ts'
 import type { CreateOptions } from '../../lib/store/container-store.ts'
-import type { Store } from '../../lib/store/store.ts'
+import { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
 import { collect } from '../../lib/driver-suite/streams.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
@@ -117,3 +118,71 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canUserNamespace'))('a contai
     expect(await store.driver.list()).toEqual(before)
   })
 })
+
+describe.skipIf(missing('hasBinding', 'canMount', 'canUserNamespace'))(
+  'a container with an id map on vfs',
+  () => {
+    const vfs = () => newStore({ driver: 'vfs', onWarning: () => undefined })
+
+    it('shows the image as its own, and keeps the map in its record', async () => {
+      const store = await vfs()
+      await store.images.load(archiveOf(nginxImage()))
+      const container = await store.containers.create('nginx:1', { name: 'web', idMap: MAP })
+      {
+        await using mount = await container.mount()
+        const { uid, gid } = lstatSync(join(mount.path ?? '', 'etc/motd'))
+        expect([uid, gid]).toEqual([100_000, 100_000])
+      }
+      const again = await openStore(store.root)
+      expect((await (await again.containers.get('web')).inspect()).idMap).toEqual(MAP)
+      expect(await again.check()).toEqual({ ok: true, problems: [] })
+      await container.remove()
+      expect(readdirSync(join(store.root, 'vfs/idmaps'))).toEqual([])
+    })
+
+    it('commits and exports what it would be without, while it is mounted too', async () => {
+      const store = await vfs()
+      await store.images.load(archiveOf(nginxImage()))
+      const make = async (options: CreateOptions): Promise<Container> => {
+        const container = await store.containers.create('nginx:1', options)
+        const { upperdir } = await container.paths()
+        // In the tree itself, where root may: it is mapped only as it is mounted.
+        execFileSync('sh', ['-c', 'echo new >srv/new && echo more >>etc/motd && rm bin/sh'], {
+          cwd: upperdir,
+        })
+        execFileSync('find', [upperdir, '-exec', 'touch', '-h', '-d', '@1700000000', '{}', '+'])
+        return container
+      }
+      const [mapped, plain] = [await make({ idMap: MAP }), await make({})]
+      await using mount = await mapped.mount()
+      expect(lstatSync(join(mount.path ?? '', 'srv/new')).uid).toBe(100_000)
+      expect((await mapped.commit('mapped:1')).chainIDs).toEqual((await plain.commit('plain:1')).chainIDs)
+      const owners = (await readAll(await collect(mapped.export()))).map(({ header }) => [
+        header.uid,
+        header.gid,
+      ])
+      expect(new Set(owners.flat())).toEqual(new Set([0]))
+    })
+
+    it('is refused on what cannot be mapped, and nothing is left of it', async () => {
+      const root = mkdtempSync(join(tmpdir(), 'overlaid-ramfs-'))
+      execFileSync('mount', ['-t', 'ramfs', 'ramfs', root])
+      try {
+        const quiet = { onWarning: () => undefined }
+        await using store = await Store.open(root, { driver: 'vfs', durability: 'none', ...quiet })
+        await store.images.load(archiveOf(nginxImage()))
+        const before = await store.driver.list()
+        await expect(store.containers.create('nginx:1', { idMap: MAP })).rejects.toMatchObject({
+          code: 'ERR_UNSUPPORTED_FS',
+          hint: expect.stringContaining('leave the id map out') as string,
+        })
+        expect(await store.driver.list()).toEqual(before)
+        expect(readdirSync(join(root, 'vfs/trash'))).toEqual([])
+        expect(await store.check()).toEqual({ ok: true, problems: [] })
+      } finally {
+        execFileSync('umount', [root])
+        rmdirSync(root)
+      }
+    })
+  },
+)

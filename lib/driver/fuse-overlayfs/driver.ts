@@ -16,6 +16,7 @@ import { describeBacking } from '../backing.ts'
 import { detached } from '../detached.ts'
 import type { DetachedMount, MountOptions, ReadWriteOptions } from '../driver.ts'
 import type { Home } from '../home/home.ts'
+import { ownProject } from '../home/project-quota.ts'
 import { mountAttributes } from '../mount-attributes.ts'
 import type { UpperBackend, UpperReading } from '../overlay2/backend.ts'
 import { folderOf } from '../overlay2/layout.ts'
@@ -23,12 +24,15 @@ import { existingFolder, readLower } from '../overlay2/links.ts'
 import { isCommitted } from '../overlay2/mount-layer.ts'
 import { UpperDriver } from '../overlay2/upper-driver.ts'
 import { lowerLinks } from '../overlay2/view.ts'
-import { noIDMaps, noSizes } from '../refusals.ts'
+import { noIDMaps } from '../refusals.ts'
 import { toAufsMarks } from '../upper/aufs-marks.ts'
 import { AUFS_PREFIX, hasOpaqueRoot, walkAufs } from '../upper/aufs-walk.ts'
 import { PASSING_MARKS } from '../upper/marks.ts'
 import { type FuseLayers, mountFuse, waitForEnd } from './mount.ts'
 import { PROGRAM, programVersion } from './program.ts'
+
+const NO_MAPPED_MOUNTS =
+  'a file system in user space has to say that its mounts may be mapped (Linux 6.12), and the program does not'
 
 class FuseBackend implements UpperBackend {
   readonly name = PROGRAM
@@ -44,10 +48,8 @@ class FuseBackend implements UpperBackend {
     return { prefix: AUFS_PREFIX, walk: walkAufs, opaqueRoot: await hasOpaqueRoot(diffFd) }
   }
 
-  /** A quota binds who writes, and that is the program, as root. */
-  refuse({ size, idMap }: ReadWriteOptions): void {
-    if (size !== undefined) throw noSizes(this.name)
-    if (idMap !== undefined) throw noIDMaps(this.name)
+  refuse({ idMap }: ReadWriteOptions): void {
+    if (idMap !== undefined) throw noIDMaps(this.name, NO_MAPPED_MOUNTS)
   }
 
   async verify(): Promise<void> {
@@ -61,8 +63,9 @@ class FuseBackend implements UpperBackend {
     const lowers = lowerLinks(readLower(folder))
     const upper = `${id}/diff`
     const readOnly = options.readOnly === true || isCommitted(folder)
-    const layers = readOnly ? { lowers: [upper, ...lowers] } : { lowers, upper, work: `${id}/work` }
-    return this.#mount(layers, { ...options, readOnly })
+    if (readOnly) return this.#mount({ lowers: [upper, ...lowers] }, { ...options, readOnly })
+    const limited = (await ownProject(this.home.path, folder.dir)) !== undefined
+    return this.#mount({ lowers, upper, work: `${id}/work`, limited }, { ...options, readOnly })
   }
 
   openView(id: string): Promise<DetachedMount> {

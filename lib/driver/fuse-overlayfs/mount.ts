@@ -34,6 +34,8 @@ export interface FuseLayers {
   /** Above a writable upper there is a work directory, on the same file system. */
   readonly upper?: string
   readonly work?: string
+  /** The upper is limited in size, which is to bind the program and to be told to who writes. */
+  readonly limited?: boolean
 }
 
 /**
@@ -112,7 +114,9 @@ async function startAt({ program, home, place, layers, options, keep }: FuseMoun
   const said = `${place}.log`
   using output = new OwnedFd(openSync(said, 'wx', 0o600))
   const args = ['-f', '-o', optionString(layers, options), place]
-  const { end } = start(program, args, { cwd: home, output: output.fd, ...(keep !== undefined && { keep }) })
+  const { limited = false } = layers
+  const kept = keep === undefined ? {} : { keep }
+  const { end } = start(program, args, { cwd: home, output: output.fd, limited, ...kept })
   const ended = end.then((status) => ({ status }))
   for (let pause = 1; (await mountedAt(place)) === undefined; pause = Math.min(pause * 2, MAX_PAUSE)) {
     const result = await Promise.race([ended, sleep(pause)])
@@ -129,13 +133,21 @@ function sleep(ms: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(resolve, ms, undefined))
 }
 
-/** `dev`, since libfuse mounts nodev unless told. What a caller asked for otherwise is set on the clone. */
-function optionString({ lowers, upper, work }: FuseLayers, { volatile = false }: MountOptions): string {
+/**
+ * `dev`, since libfuse mounts nodev unless told. With `writeback`, the program's default, write(2) is done when the page
+ * cache has the bytes, and only close(2) or fsync(2) say that the limit has no room for them, which few programs hear.
+ * What a caller asked for otherwise is set on the clone.
+ */
+function optionString(
+  { lowers, upper, work, limited = false }: FuseLayers,
+  { volatile = false }: MountOptions,
+): string {
   return [
     `lowerdir=${lowers.join(':')}`,
     ...(upper === undefined ? [] : [`upperdir=${upper}`]),
     ...(work === undefined ? [] : [`workdir=${work}`]),
     ...(volatile ? ['volatile'] : []),
+    ...(limited ? ['writeback=0'] : []),
     'dev',
   ].join(',')
 }

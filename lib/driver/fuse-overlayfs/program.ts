@@ -1,9 +1,11 @@
 /** The program fuse-overlayfs: the only one that is ever started, by an argv of its own and never by a shell. */
-import { execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn, type SpawnOptions } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { promisify } from 'node:util'
 import { OverlaidError } from '../../errors.ts'
+import { binding } from '../../native/binding.ts'
+import { CAP } from '../../native/flags.ts'
 
 export const PROGRAM = 'fuse-overlayfs'
 
@@ -37,6 +39,10 @@ export interface StartOptions {
   readonly output: number
   /** A descriptor that it keeps open as long as it runs. */
   readonly keep?: number
+  /**
+   * Whether a project's limit is to bind it: ext4 lets a process with CAP_SYS_RESOURCE pass any, so it has not got that.
+   */
+  readonly limited?: boolean
 }
 
 /** A program that was started. */
@@ -52,15 +58,17 @@ export interface Started {
 export function start(
   program: string,
   args: readonly string[],
-  { cwd, output, keep }: StartOptions,
+  { cwd, output, keep, limited = false }: StartOptions,
 ): Started {
   const kept = keep === undefined ? [] : [keep]
-  const child = spawn(program, args, {
+  const options: SpawnOptions = {
     cwd,
     env: {},
     detached: true,
     stdio: ['ignore', output, output, ...kept],
-  })
+  }
+  const begin = (): ChildProcess => spawn(program, args, options)
+  const child = limited ? binding.withoutCapability(CAP.CAP_SYS_RESOURCE, begin) : begin()
   child.unref()
   const end = new Promise<number | NodeJS.Signals>((resolve, reject) => {
     child.once('error', reject)

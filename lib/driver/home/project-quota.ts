@@ -12,6 +12,8 @@
  *
  * ext4 lets a process with CAP_SYS_RESOURCE pass any limit. overlayfs writes without that capability, whoever asks
  * (4.11), so that the limit holds for root in the merged view; it is root in the layer's own folder that it does not hold.
+ * fuse-overlayfs is started without the capability. vfs has nothing between a process and the folder: who has it there
+ * may pass the limit on ext4, and not on XFS, which asks nobody for it.
  *
  * A crash leaves at most a limit on a number to which nothing belongs, which the next one with that number replaces.
  */

@@ -7,9 +7,14 @@ export async function noProjects(home: string): Promise<OverlaidError> {
   const { name } = await describeBacking(home)
   return new OverlaidError(
     'ERR_UNSUPPORTED_FS',
-    `the size of a container cannot be limited on ${name}: overlay2 needs the project quotas of ext4 or XFS for it`,
-    { path: home, hint: 'put the data root on ext4 or XFS, mounted with -o prjquota, or leave the size out' },
+    `the size of a container cannot be limited on ${name}: that takes the project quotas of ext4 or XFS`,
+    { path: home, hint: `put the data root on ext4 or XFS, mounted with -o prjquota, ${orElse(name)}` },
   )
+}
+
+/** btrfs has quotas of another kind, which its own driver uses. */
+function orElse(name: string): string {
+  return name === 'btrfs' ? 'or use the driver btrfs, or leave the size out' : 'or leave the size out'
 }
 
 /** ext4 counts projects when it was made so, and enforces their limits when it is mounted so; XFS does both or none. */

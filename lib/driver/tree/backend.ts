@@ -25,10 +25,18 @@ export interface TreeBackend {
    * @throws ERR_UNSUPPORTED_FS
    */
   limitTree?(path: string, id: string, size: number): Promise<void>
+  /**
+   * cloneTree(), limited: where a limit counts only what comes after it, and a tree that is there already cannot be
+   * given one.
+   * @throws ERR_UNSUPPORTED_FS; ERR_INVALID_ARGUMENT when what is at `parent` takes more
+   */
+  cloneLimited?(parent: string, path: string, size: number): Promise<void>
   /** See Driver.quota. */
   quotaOf?(path: string): Promise<LayerQuota | undefined>
   /** See Driver.renewQuota. */
   renewLimit?(path: string, id: string): Promise<void>
+  /** Looks at a tree that is to go; what it gives is called when it has gone. */
+  leave?(path: string): Promise<() => Promise<void>>
   /** Removes what is written down of a tree that has gone. */
   forget?(id: string): Promise<void>
   /** What is wrong with the home that only the backend can see. */

@@ -5,7 +5,7 @@ import { mountIDAt } from '../../native/mount.ts'
 import type { DriverProblem } from '../driver.ts'
 import { leftovers, looseMode, missingLayers, namesIn, orphanLayers, rubbish } from '../home/check.ts'
 import type { TreeBackend } from './backend.ts'
-import { MERGED_DIR, PARENTS_DIR } from './layout.ts'
+import { ID_MAPS_DIR, MERGED_DIR, PARENTS_DIR } from './layout.ts'
 
 /** The caller holds the store's lock, so that no layer appears or goes meanwhile. */
 export async function checkTrees(
@@ -21,19 +21,28 @@ export async function checkTrees(
     ...(await looseMode(home.path)),
     ...(await looseMode(join(home.path, treesDir))),
     ...orphanLayers(ids, referenced, pathOf, remove),
-    ...(await strayParents(home.path, new Set(ids))),
+    ...(await strayFiles(home.path, new Set(ids))),
     ...(await staleMerged(home.path)),
     ...((await backend.check?.(pathOf, ids)) ?? []),
     ...(await leftovers(home)),
   ]
 }
 
-async function strayParents(home: string, ids: ReadonlySet<string>): Promise<DriverProblem[]> {
-  const stray = (await namesIn(join(home, PARENTS_DIR))).filter((name) => !ids.has(name))
-  return stray.map((id) => {
-    const path = join(home, PARENTS_DIR, id)
-    return { ...rubbish('stray-parent', path, 'the parent of no layer', () => rm(path, { force: true })), id }
-  })
+/** What is written down of layers that are not there. */
+const RECORDS = [
+  [PARENTS_DIR, 'stray-parent', 'the parent of no layer'],
+  [ID_MAPS_DIR, 'stray-id-map', 'the id map of no layer'],
+] as const
+
+async function strayFiles(home: string, ids: ReadonlySet<string>): Promise<DriverProblem[]> {
+  const problems: DriverProblem[] = []
+  for (const [dir, kind, detail] of RECORDS) {
+    for (const id of (await namesIn(join(home, dir))).filter((name) => !ids.has(name))) {
+      const path = join(home, dir, id)
+      problems.push({ ...rubbish(kind, path, detail, () => rm(path, { force: true })), id })
+    }
+  }
+  return problems
 }
 
 async function staleMerged(home: string): Promise<DriverProblem[]> {

@@ -33,13 +33,14 @@ import { isPlainID } from '../home/home.ts'
 import { HomeDriver } from '../home/home-driver.ts'
 import { stageUpper, type Unpacking } from '../home/staged.ts'
 import { mountAttributes } from '../mount-attributes.ts'
-import { noIDMaps, noSizes } from '../refusals.ts'
+import { noSizes } from '../refusals.ts'
 import { type TarPiece, TarStream } from '../tar-stream.ts'
 import { PASSING_MARKS } from '../upper/marks.ts'
 import type { TreeBackend } from './backend.ts'
 import { checkTrees } from './check.ts'
 import { TreeFiles } from './files.ts'
 import { expectID, MERGED_DIR, mergedFolder, MODES, parentFile, PARENTS_DIR } from './layout.ts'
+import { expectMapping, forgetIDMap, mountTree } from './id-map.ts'
 import { readParent } from './parent.ts'
 import { createTree, StagedTree } from './stage.ts'
 import { applyOnto } from './apply.ts'
@@ -87,13 +88,7 @@ export class TreeDriver extends HomeDriver implements Driver {
   }
 
   async create(id: string, parent: string | undefined): Promise<void> {
-    await this.#create(id, parent, undefined)
-  }
-
-  async #create(id: string, parent: string | undefined, size: number | undefined): Promise<void> {
-    await this.prepare()
-    if (parent !== undefined) this.#existing(parent)
-    await createTree(this.#backend, (name) => this.#pathOf(name), { id, parent, size })
+    await this.createReadWrite(id, parent)
   }
 
   async createReadWrite(
@@ -101,9 +96,11 @@ export class TreeDriver extends HomeDriver implements Driver {
     parent: string | undefined,
     { size, idMap }: ReadWriteOptions = {},
   ): Promise<void> {
-    if (idMap !== undefined) throw noIDMaps(this.name)
     if (size !== undefined && this.#backend.limitTree === undefined) throw noSizes(this.name)
-    await this.#create(id, parent, size)
+    await this.prepare()
+    if (parent !== undefined) this.#existing(parent)
+    if (idMap !== undefined) await expectMapping(this.home, idMap)
+    await createTree(this.#backend, (name) => this.#pathOf(name), { id, parent, size, idMap })
   }
 
   async quota(id: string): Promise<LayerQuota | undefined> {
@@ -134,18 +131,21 @@ export class TreeDriver extends HomeDriver implements Driver {
     const path = this.#existing(id)
     refuseOverlayOptions(this.name, options)
     if (options.readOnly !== true) await this.#backend.renewLimit?.(path, id)
-    return await cloneMount(path, mountAttributes(options))
+    return await mountTree(this.home, id, path, options)
   }
 
   async remove(id: string, { sync = true }: { readonly sync?: boolean } = {}): Promise<void> {
     const path = this.#pathOf(id)
     await this.mounts.whileUnmounted(id, async () => {
+      const left = await this.#backend.leave?.(path)
       failpoint('driver.tree-remove.before-rename')
       if (!this.trash.add(path)) return
       if (sync) await fsyncDir(join(this.home, this.#backend.treesDir), this.#backend.home)
       failpoint('driver.tree-remove.before-parent')
       await rm(parentFile(this.home, id), { force: true })
+      forgetIDMap(this.home, id)
       await this.#backend.forget?.(id)
+      await left?.()
     })
   }
 

@@ -4,6 +4,8 @@
  *     <driver>/                  0710
  *     ├── <trees>/<id>/                what the layer shows: all of its parents' content with its own changes
  *     ├── parents/<id>           0644  ours: the id of the parent, no newline; empty for a base layer
+ *     ├── idmaps/<id>            0600  ours: the ids that a container sees, see ../home/id-map-file.ts; there for those
+ *     │                                that have a map, as is the folder
  *     ├── merged/<id>/           0700  ours: the mount point; there only while mounted
  *     └── staging/, trash/             ours: see ../home/home.ts
  *
@@ -15,10 +17,11 @@ import { OverlaidError } from '../../errors.ts'
 import { isPlainID } from '../home/home.ts'
 
 export const PARENTS_DIR = 'parents'
+export const ID_MAPS_DIR = 'idmaps'
 export const MERGED_DIR = 'merged'
 
 /** Exact modes, whatever the umask. */
-export const MODES = { trees: 0o710, folder: 0o700, parent: 0o644 } as const
+export const MODES = { trees: 0o710, folder: 0o700, parent: 0o644, idMap: 0o600 } as const
 
 /** @throws ERR_INVALID_ARGUMENT before the id gets into any path */
 export function expectID(id: string): string {
@@ -28,6 +31,10 @@ export function expectID(id: string): string {
 
 export function parentFile(home: string, id: string): string {
   return join(home, PARENTS_DIR, expectID(id))
+}
+
+export function idMapFile(home: string, id: string): string {
+  return join(home, ID_MAPS_DIR, expectID(id))
 }
 
 export function mergedFolder(home: string, id: string): string {

@@ -5,6 +5,7 @@
  *     staging/<x>/layer/tree cloned from the parent         rubbish, as before
  *     what was unpacked put onto it, synced                 the content is on disk before any name is
  *     parents/<id> written                                  rubbish: the parent of no layer
+ *     idmaps/<id> written, when it has a map                rubbish: the map of no layer, as well
  *     staging/<x>/layer/tree → <trees>/<id>, synced         the layer is there, whole
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
@@ -19,7 +20,9 @@ import { RENAME } from '../../native/flags.ts'
 import { StagedUpper, type Unpacking } from '../home/staged.ts'
 import { makeStagingFolder, removeStagingFolder, type StagingFolder } from '../home/staging-folder.ts'
 import { moveToTrash } from '../home/trash.ts'
+import type { IDMap } from '../id-map.ts'
 import type { TreeBackend } from './backend.ts'
+import { recordIDMap } from './id-map.ts'
 import { MODES, parentFile } from './layout.ts'
 import { mergeUpper } from './merge.ts'
 
@@ -44,7 +47,7 @@ export class StagedTree extends StagedUpper {
   async commit(id: string, parent: string | undefined): Promise<void> {
     if (isFolder(this.#pathOf(id))) throw alreadyThere(id)
     await this.settle(parent)
-    await publish(this.#backend, join(this.dir, TREE), this.#pathOf(id), id, parent)
+    await publish(this.#backend, join(this.dir, TREE), this.#pathOf(id), { id, parent })
     await this.finish()
   }
 
@@ -87,39 +90,66 @@ export interface NewTree {
   readonly parent: string | undefined
   /** The most bytes that it may take; see TreeBackend.limitTree. */
   readonly size: number | undefined
+  readonly idMap: IDMap | undefined
 }
 
 /** Makes the tree of `id` as a copy of its parent's, or an empty one. @throws ERR_ALREADY_EXISTS */
 export async function createTree(
   backend: TreeBackend,
   pathOf: (id: string) => string,
-  { id, parent, size }: NewTree,
+  { id, parent, size, idMap }: NewTree,
 ): Promise<void> {
   if (isFolder(pathOf(id))) throw alreadyThere(id)
   const { home } = backend
   const folder = await makeStagingFolder(home.path)
   try {
     const tree = join(folder.path, TREE)
-    if (parent === undefined) await backend.createTree(tree)
-    else await backend.cloneTree(pathOf(parent), tree)
-    if (size !== undefined) await backend.limitTree?.(tree, id, size)
+    const below = parent === undefined ? undefined : pathOf(parent)
+    if (size === undefined) await makeTree(backend, tree, below)
+    else await makeLimited(backend, tree, below, { id, size })
     await syncTree(tree, home)
-    await publish(backend, tree, pathOf(id), id, parent)
+    await publish(backend, tree, pathOf(id), { id, parent, idMap })
   } finally {
     await removeStagingFolder(home.path, folder)
   }
+}
+
+async function makeTree(backend: TreeBackend, tree: string, below: string | undefined): Promise<void> {
+  if (below === undefined) await backend.createTree(tree)
+  else await backend.cloneTree(below, tree)
+}
+
+async function makeLimited(
+  backend: TreeBackend,
+  tree: string,
+  below: string | undefined,
+  { id, size }: { readonly id: string; readonly size: number },
+): Promise<void> {
+  if (below !== undefined && backend.cloneLimited !== undefined) {
+    await backend.cloneLimited(below, tree, size)
+    return
+  }
+  await makeTree(backend, tree, below)
+  await backend.limitTree?.(tree, id, size)
+}
+
+/** What is written down of a tree before it has its name. */
+interface Recorded {
+  readonly id: string
+  readonly parent: string | undefined
+  readonly idMap?: IDMap | undefined
 }
 
 async function publish(
   backend: TreeBackend,
   from: string,
   to: string,
-  id: string,
-  parent: string | undefined,
+  { id, parent, idMap }: Recorded,
 ): Promise<void> {
   // Of two who make one id the later must not say whose child it is.
   if (isFolder(to)) throw alreadyThere(id)
   await writeParent(backend, id, parent)
+  await recordIDMap(backend.home, id, idMap)
   failpoint('driver.tree.before-rename')
   try {
     // rename(2) alone would replace an empty tree.

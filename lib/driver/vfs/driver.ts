@@ -3,15 +3,23 @@
  * a root file system at all, and costs accordingly. Docker's layout: `vfs/dir/<id>`.
  *
  * Where the file system can share blocks between files (btrfs, XFS with reflink), a copy shares them.
+ *
+ * A limit of the size counts the whole tree, as in moby: the container's copy of its image, shared blocks and all, and
+ * what it writes. It is a project's: see ../home/project-quota.ts, also for whom ext4 lets pass it. A mount is the tree
+ * itself, so that root is among those who may, unless it has no CAP_SYS_RESOURCE, as in a container.
  */
+import { OverlaidError } from '../../errors.ts'
 import { type Durability, mkdirExactly } from '../../fs/atomic.ts'
 import { copyTree } from '../../fs/copy-tree.ts'
+import { humanSize } from '../../fs/human-size.ts'
+import { diskUsageOf } from '../../fs/usage.ts'
 import { describeBacking, nearestExisting } from '../backing.ts'
 import { inProbeFolder } from '../home/probe-folder.ts'
 import type { Home } from '../home/home.ts'
 import type { TreeBackend } from '../tree/backend.ts'
 import { TreeDriver } from '../tree/driver.ts'
-import type { LayerWeight } from '../driver.ts'
+import { clearLimit, expectLimits, limitFolder, ownProject, quotaOf } from '../home/project-quota.ts'
+import type { LayerQuota, LayerWeight } from '../driver.ts'
 import { openFolder } from '../../fs/folder.ts'
 import { vfsCost } from './cost.ts'
 import { tryRootFiles } from './probe.ts'
@@ -40,9 +48,33 @@ class VfsBackend implements TreeBackend {
 
   async cloneTree(parent: string, path: string, signal?: AbortSignal): Promise<void> {
     mkdirExactly(path, ROOT_MODE)
-    using from = openFolder(parent)
-    using to = openFolder(path)
-    await copyTree(from.fd, to.fd, signal === undefined ? {} : { signal })
+    await fill(parent, path, signal)
+  }
+
+  async limitTree(path: string, _id: string, size: number): Promise<void> {
+    await expectLimits(this.home.path, size)
+    await limitFolder(this.home.path, path, size)
+  }
+
+  /** What root copies may pass the limit, so that is looked at before and after. */
+  async cloneLimited(parent: string, path: string, size: number): Promise<void> {
+    await expectLimits(this.home.path, size)
+    expectRoom(parent, await diskUsageOf(parent), size)
+    mkdirExactly(path, ROOT_MODE)
+    await limitFolder(this.home.path, path, size)
+    await fill(parent, path)
+    expectRoom(parent, (await this.quotaOf(path))?.used ?? 0, size)
+  }
+
+  quotaOf(path: string): Promise<LayerQuota | undefined> {
+    return quotaOf(this.home.path, path)
+  }
+
+  async leave(path: string): Promise<() => Promise<void>> {
+    const project = await ownProject(this.home.path, path)
+    return async () => {
+      if (project !== undefined) await clearLimit(this.home.path, project)
+    }
   }
 
   costOf(layers: readonly LayerWeight[]): string | undefined {
@@ -53,6 +85,23 @@ class VfsBackend implements TreeBackend {
     const { name } = await describeBacking(this.home.path)
     return [['Backing Filesystem', name]]
   }
+}
+
+async function fill(parent: string, path: string, signal?: AbortSignal): Promise<void> {
+  using from = openFolder(parent)
+  using to = openFolder(path)
+  await copyTree(from.fd, to.fd, signal === undefined ? {} : { signal })
+}
+
+/** @throws ERR_INVALID_ARGUMENT when the copy alone takes more than the limit */
+function expectRoom(parent: string, bytes: number, size: number): void {
+  if (bytes <= size) return
+  const [takes, limit] = [humanSize(bytes), humanSize(size)]
+  throw new OverlaidError(
+    'ERR_INVALID_ARGUMENT',
+    `a size of ${limit} has no room for the image, whose copy takes ${takes}: vfs counts all that the container has`,
+    { path: parent, hint: `a size beyond ${takes}, by what the container is to write` },
+  )
 }
 
 /** Opens the driver on its home, `<root>/vfs`. Reads and writes nothing yet. */
