@@ -1,14 +1,19 @@
 /** Images that other drivers of Docker's left, taken over. */
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { Store } from '../../lib/store/store.ts'
-import { missing } from '../helpers/gates.ts'
 import { collect } from '../../lib/driver-suite/streams.ts'
+import { Store } from '../../lib/store/store.ts'
+import { startChild } from '../helpers/child.ts'
+import { missing } from '../helpers/gates.ts'
+import { buildImage } from '../helpers/image.ts'
+import { loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { type OldDriver, writeOldRoot } from '../helpers/old-root.ts'
+import { MIB } from '../helpers/sizes.ts'
 import {
   archiveOf,
+  members,
   newRoot,
   newStore,
   nginxImage,
@@ -39,6 +44,13 @@ async function imagesOf(store: Store): Promise<unknown> {
 async function treeOf(store: Store, ref: string): Promise<string[]> {
   await using root = await store.images.mount(ref)
   return await dumpTree(root.path ?? '')
+}
+
+/** No image, no layer, nothing half. */
+async function expectNothing(store: Store): Promise<void> {
+  expect(await store.images.list()).toEqual([])
+  expect(await store.layers.list()).toEqual([])
+  expect(await store.check({ deep: true })).toEqual({ ok: true, problems: [] })
 }
 
 function dropRecords(root: string, driver: OldDriver): void {
@@ -106,8 +118,95 @@ describe.skipIf(missing('canMount', 'hasBinding'))('migrate', () => {
     writeFileSync(join(home, damaged, 'usr/python'), 'PYTHON')
     const store = await newStore()
     await expect(store.images.migrate(root)).rejects.toMatchObject({ code: 'ERR_DAMAGED' })
-    expect(await store.images.list()).toEqual([])
-    expect(await store.layers.list()).toEqual([])
+    await expectNothing(store)
+  })
+
+  it('changes nothing when the folder of a layer is missing, and says which', async () => {
+    const { root } = await oldRoot('vfs')
+    const home = join(root, 'vfs/dir')
+    const lost = readdirSync(home).find((id) => readdirSync(join(home, id)).includes('usr')) ?? ''
+    rmSync(join(home, lost), { recursive: true })
+    const store = await newStore()
+    await expect(store.images.migrate(root)).rejects.toMatchObject({
+      code: 'ERR_DAMAGED',
+      path: join(home, lost),
+    })
+    await expectNothing(store)
+  })
+
+  it('changes nothing when the record of a layer is cut off', async () => {
+    const { root } = await oldRoot('vfs')
+    const layers = join(root, 'image/vfs/layerdb/sha256')
+    const record = join(layers, readdirSync(layers)[0] ?? '', TAR_SPLIT)
+    truncateSync(record, statSync(record).size >> 1)
+    const store = await newStore()
+    await expect(store.images.migrate(root)).rejects.toMatchObject({ code: 'ERR_DAMAGED' })
+    await expectNothing(store)
+  })
+
+  it('does nothing the second time', async () => {
+    const { root } = await oldRoot('vfs')
+    const store = await newStore()
+    const first = await store.images.migrate(root)
+    const before = await dumpTree(store.driver.home)
+    const second = await store.images.migrate(root)
+    expect(second).toEqual({ images: first.images, layers: { total: 4, added: 0, shared: 4 } })
+    expect(await dumpTree(store.driver.home)).toEqual(before)
+  })
+
+  it('takes back what it did when it is cancelled, and can be begun again', async () => {
+    const { root, original } = await oldRoot('vfs')
+    const store = await newStore()
+    const controller = new AbortController()
+    let done = 0
+    const onProgress = ({ state }: { state: string }): void => {
+      if (state === 'done' && ++done === 2) controller.abort()
+    }
+    const cancelled = store.images.migrate(root, { signal: controller.signal, onProgress })
+    await expect(cancelled).rejects.toMatchObject({ name: 'AbortError' })
+    await expectNothing(store)
+    await store.images.migrate(root)
+    expect(await imagesOf(store)).toEqual(await imagesOf(original))
+  })
+
+  it.each(['layer.unpack.done', 'layer.commit.before-record', 'driver.commit.before-rename'])(
+    'that is killed at %s leaves what gc removes or the next one uses',
+    async (point) => {
+      const { root, original } = await oldRoot('vfs')
+      const target = newRoot()
+      const code = 'const store = await Store.open(target); await store.images.migrate(root)'
+      await using child = startChild(code, { root, target }, { OVERLAID_FAILPOINT: `${point}=kill` })
+      expect(await child.ended()).toBe('SIGKILL')
+      const store = await openStore(target)
+      expect(await store.images.list()).toEqual([])
+      const { problems } = await store.check()
+      expect(problems.filter(({ severity }) => severity === 'damage')).toEqual([])
+      await store.images.migrate(root)
+      expect(await imagesOf(store)).toEqual(await imagesOf(original))
+      await store.gc()
+      expect(await store.check({ deep: true })).toEqual({ ok: true, problems: [] })
+    },
+  )
+
+  it.skipIf(missing('canLoop'))('changes nothing where there is not enough space', async () => {
+    const original = await newStore()
+    const big = [{ name: 'big', body: 'x'.repeat(3 * MIB) }]
+    const image = buildImage({ layers: [members({ small: 'first' }), big], names: ['big:1'] })
+    await original.images.load(archiveOf(image))
+    const root = newRoot()
+    await writeOldRoot(original, root, 'vfs')
+    const disk = loopFileSystem('tmpfs', 2 * MIB)
+    try {
+      await using store = await Store.open(join(disk.dir, 'root'), { durability: 'none' })
+      await expect(store.images.migrate(root)).rejects.toMatchObject({ code: 'ENOSPC' })
+      await expectNothing(store)
+      disk.remount(`size=${String(16 * MIB)}`)
+      expect((await store.images.migrate(root)).layers).toEqual({ total: 2, added: 2, shared: 0 })
+      expect(await store.check({ deep: true })).toEqual({ ok: true, problems: [] })
+      await store.close()
+    } finally {
+      disk.dispose()
+    }
   })
 
   it.each([
