@@ -44,7 +44,7 @@ async function ofImage(store: Store, image: Image): Promise<object> {
 }
 
 async function ofContainer(store: Store, details: ContainerDetails): Promise<object> {
-  const { id, name, image, imageID, created, owner, mounted, path, size, config } = details
+  const { id, name, image, imageID, created, owner, mounted, path, dead = false, size, config } = details
   const { lowerdir, upperdir, workdir, merged, storageOptions, quota, idMap } = details
   return {
     type: 'container',
@@ -55,6 +55,7 @@ async function ofContainer(store: Store, details: ContainerDetails): Promise<obj
     owner,
     mounted,
     path: path ?? null,
+    dead,
     size,
     storageOptions,
     quota: quota ?? null,

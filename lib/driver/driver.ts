@@ -152,6 +152,12 @@ export interface Driver {
   readonly server?: string
 
   /**
+   * Whether the process that served the mount of `id` at `path` has died. Does not wait for one that hangs, as far as
+   * that can be known. Absent where the kernel serves the mounts.
+   */
+  isDead?(id: string, path: string): Promise<boolean>
+
+  /**
    * Checks that the file system and the kernel can carry the driver. Nothing is left behind.
    * @throws ERR_UNSUPPORTED_FS, ERR_UNSUPPORTED_KERNEL, ERR_NO_PRIVILEGE; with a hint
    */

@@ -1,8 +1,9 @@
 /** Containers as they are found: ours from our own records, dockerd's from its files, both in layerdb/mounts. */
 import { statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { IDMap } from '../driver/id-map.ts'
 import { hasCode, OverlaidError } from '../errors.ts'
+import { isKernelsMountPoint, isMountPoint } from '../fs/mount-point.ts'
 import { type ContainerConfig, type ImageConfig, parseConfig } from '../oci/config.ts'
 import type { Digest } from '../oci/digest.ts'
 import {
@@ -144,30 +145,30 @@ export function expectContainer(store: StoreContext, { id, name }: ContainerEntr
   if (statSync(join(store.paths.mounts, id), { throwIfNoEntry: false }) === undefined) throw noContainer(name)
 }
 
-/** Whether and where a container is mounted; the path only where this process can see it. */
-export async function mountStateOf(
-  store: StoreContext,
-  { id, mount }: ContainerEntry,
-): Promise<{ readonly mounted: boolean; readonly path?: string }> {
+/** How a container is mounted. */
+export interface MountState {
+  readonly mounted: boolean
+  /** Where, when it is mounted at a path that this process can see. */
+  readonly path?: string
+  /** The process that served the mount has died (fuse-overlayfs): nothing can be read there until it is unmounted. */
+  readonly dead?: true
+}
+
+export async function mountStateOf(store: StoreContext, entry: ContainerEntry): Promise<MountState> {
+  const state = await placeOf(store, entry)
+  const { path } = state
+  if (path === undefined || (await store.driver.isDead?.(entry.mount.mountID, path)) !== true) return state
+  return { ...state, dead: true }
+}
+
+async function placeOf(store: StoreContext, { id, mount }: ContainerEntry): Promise<MountState> {
   const live = (await readHolds(store.paths, id)).filter((hold) => hold.live)
   const merged = mergedPath(store, mount.mountID)
   // Without a hold it may be a dockerd's that died, or that runs.
-  if (isMountPoint(merged)) return { mounted: true, path: merged }
+  const isMounted = store.driver.server === undefined ? isKernelsMountPoint : isMountPoint
+  if (isMounted(merged)) return { mounted: true, path: merged }
   const { namespace } = here()
   const visible = live.find(({ content }) => content.kind === 'target' && content.namespace === namespace)
   const path = visible?.content.path
   return { mounted: live.length > 0, ...(path !== undefined && { path }) }
-}
-
-/** By st_dev: for readers the addon is not needed. */
-function isMountPoint(path: string): boolean {
-  try {
-    const inside = statSync(path, { throwIfNoEntry: false })
-    return inside !== undefined && inside.dev !== statSync(dirname(path)).dev
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'EACCES')) return false
-    // The program that served it has died: it is one all the same, until it is unmounted.
-    if (hasCode(error, 'ENOTCONN')) return true
-    throw error
-  }
 }

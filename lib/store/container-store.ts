@@ -3,20 +3,23 @@ import type { LayerQuota } from '../driver/driver.ts'
 import type { IDMap } from '../driver/id-map.ts'
 import { Container } from './container.ts'
 import { findMount } from './container-db.ts'
-import { type ContainerEntry, findContainer, listContainers, mountStateOf } from './container-entry.ts'
+import {
+  type ContainerEntry,
+  findContainer,
+  listContainers,
+  type MountState,
+  mountStateOf,
+} from './container-entry.ts'
 import { quotaOf, type StorageOptions } from './storage-options.ts'
 import type { StoreContext } from './context.ts'
 import { findImage } from './image-find.ts'
 import type { Image } from './image-store.ts'
 
-export interface ContainerSummary {
+export interface ContainerSummary extends MountState {
   readonly id: string
   readonly name: string
   /** The image as it was named at creation, else its id. */
   readonly image: string
-  readonly mounted: boolean
-  /** Where, when it is mounted at a path that this process can see. */
-  readonly path?: string
   /** Bytes of its own changes. */
   readonly size: number
   readonly owner: 'overlaid' | 'docker'

@@ -4,7 +4,7 @@ import type { IDMap } from '../driver/id-map.ts'
 import { type TarPiece, TarStream } from '../driver/tar-stream.ts'
 import type { ImageConfig } from '../oci/config.ts'
 import type { ChainID, Digest } from '../oci/digest.ts'
-import { type ContainerEntry, expectContainer, mountStateOf } from './container-entry.ts'
+import { type ContainerEntry, expectContainer, type MountState, mountStateOf } from './container-entry.ts'
 import type { StoreContext } from './context.ts'
 import { findImage } from './image-find.ts'
 import type { Image } from './image-store.ts'
@@ -35,15 +35,13 @@ export interface CommitOptions {
 }
 
 /** What `inspect` shows of a container. */
-export interface ContainerDetails {
+export interface ContainerDetails extends MountState {
   readonly id: string
   readonly name: string
   readonly image: string
   readonly imageID: Digest
   readonly created?: string
   readonly owner: 'overlaid' | 'docker'
-  readonly mounted: boolean
-  readonly path?: string
   readonly size: number
   /** As they were given at creation, docker's `HostConfig.StorageOpt`. */
   readonly storageOptions: StorageOptions

@@ -101,6 +101,7 @@ describe('inspect', () => {
       type: 'container',
       ...own,
       idMap: null,
+      dead: false,
       created: null,
       ...facts,
       layers: chain,

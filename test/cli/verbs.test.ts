@@ -119,23 +119,26 @@ describe('ps', () => {
     { ...base, mounted: true, path: '/mnt/w\u001bb', owner: 'overlaid' },
     { ...base, image: digest('e'), mounted: true, owner: 'docker' },
     { ...base, mounted: false, owner: 'overlaid', quota: { used: 1, limit: 2 } },
+    { ...base, mounted: true, path: '/m', dead: true, owner: 'overlaid' },
   ]
 
   it('prints where each is mounted', async () => {
     const { stdout } = await run(['ps'], { store: { containers: { list } } })
-    expect(stdout.split('\n').slice(0, 4)).toEqual([
-      'CONTAINER ID   NAME   IMAGE          MOUNTED     SIZE',
-      'dddddddddddd   web    nginx:1        /mnt/w\\eb   5B',
-      'dddddddddddd   web    eeeeeeeeeeee   elsewhere   5B',
-      'dddddddddddd   web    nginx:1                    5B',
+    expect(stdout.split('\n').slice(0, 5)).toEqual([
+      'CONTAINER ID   NAME   IMAGE          MOUNTED           SIZE',
+      'dddddddddddd   web    nginx:1        /mnt/w\\eb         5B',
+      'dddddddddddd   web    eeeeeeeeeeee   elsewhere         5B',
+      'dddddddddddd   web    nginx:1                          5B',
+      'dddddddddddd   web    nginx:1        /m (dead mount)   5B',
     ])
   })
 
   it('with --json has exactly the contract’s keys', async () => {
     const { stdout } = await run(['--json', 'ps'], { store: { containers: { list } } })
     expect((JSON.parse(stdout) as object[]).slice(1)).toEqual([
-      { ...base, image: digest('e'), mounted: true, path: null, quota: null },
-      { ...base, mounted: false, path: null, quota: { used: 1, limit: 2 } },
+      { ...base, image: digest('e'), mounted: true, path: null, dead: false, quota: null },
+      { ...base, mounted: false, path: null, dead: false, quota: { used: 1, limit: 2 } },
+      { ...base, mounted: true, path: '/m', dead: true, quota: null },
     ])
   })
 })

@@ -1,5 +1,5 @@
 /** The store on fuse-overlayfs: what it does differs in nothing but in who serves the mounts. */
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
@@ -120,14 +120,48 @@ describe.skipIf(missing('canMount', 'hasBinding', 'canFuse'))('a store on fuse-o
       await killServer(store.root)
       await expect(container.mount()).rejects.toMatchObject(dead)
       await expect(container.mount({ detached: true })).rejects.toMatchObject(dead)
-      expect(await store.containers.list()).toMatchObject([{ mounted: true, path: mount.path }])
+      expect(await store.containers.list()).toMatchObject([{ mounted: true, path: mount.path, dead: true }])
+      expect(await container.inspect()).toMatchObject({ mounted: true, dead: true })
       const { ok, problems } = await store.check()
       expect(ok).toBe(false)
       expect(problems).toMatchObject([{ kind: 'dead-mount', path: mount.path }])
       await mount.unmount()
       expect(mountsBelow(store.root)).toEqual([])
+      expect((await container.inspect()).dead).toBeUndefined()
       await using anew = await container.mount()
       expect(readFileSync(join(anew.path ?? '', 'new'), 'utf8')).toBe('x')
+      expect((await container.inspect()).dead).toBeUndefined()
+    })
+
+    it.each([
+      ['read-only', { readOnly: true }],
+      ['at a target', undefined],
+    ])('is told of when it is mounted %s', async (_how, options) => {
+      const store = await storeWithContainer()
+      const container = await store.containers.get('web')
+      const target = join(store.root, 'target')
+      mkdirSync(target)
+      const mount = await container.mount(options ?? { target })
+      expect((await container.inspect()).dead).toBeUndefined()
+      await killServer(store.root)
+      expect(await store.containers.list()).toMatchObject([{ mounted: true, path: mount.path, dead: true }])
+      await mount.unmount()
+      expect(await store.containers.list()).toMatchObject([{ mounted: false }])
+    })
+
+    it('is not taken for dead, nor waited for, while its process hangs', async () => {
+      const store = await storeWithContainer()
+      const container = await store.containers.get('web')
+      await using mount = await container.mount()
+      const [pid = 0] = serversBelow(store.root)
+      process.kill(pid, 'SIGSTOP')
+      try {
+        const [listed] = await store.containers.list()
+        expect(listed).toMatchObject({ mounted: true, path: mount.path })
+        expect(listed?.dead).toBeUndefined()
+      } finally {
+        process.kill(pid, 'SIGCONT')
+      }
     })
 
     it('unmounts it by force when something is open in it', async () => {

@@ -10,7 +10,7 @@
  * ../upper/aufs-walk.ts has the forms.
  */
 import type { Durability } from '../../fs/atomic.ts'
-import { cloneMount, type Detached } from '../../native/mount.ts'
+import { cloneMount, type Detached, isDead } from '../../native/mount.ts'
 import { OverlaidError } from '../../errors.ts'
 import { describeBacking } from '../backing.ts'
 import { detached } from '../detached.ts'
@@ -28,7 +28,7 @@ import { noIDMaps } from '../refusals.ts'
 import { toAufsMarks } from '../upper/aufs-marks.ts'
 import { AUFS_PREFIX, hasOpaqueRoot, walkAufs } from '../upper/aufs-walk.ts'
 import { PASSING_MARKS } from '../upper/marks.ts'
-import { type FuseLayers, mountFuse, waitForEnd } from './mount.ts'
+import { type FuseLayers, isServed, mountFuse, waitForEnd } from './mount.ts'
 import { PROGRAM, programVersion } from './program.ts'
 
 const NO_MAPPED_MOUNTS =
@@ -96,6 +96,11 @@ class FuseBackend implements UpperBackend {
       ['Backing Filesystem', name],
       ['fuse-overlayfs version', await programVersion()],
     ]
+  }
+
+  /** The mount is asked, which waits for its process. One that writes has a lock, by which a look is enough to see it. */
+  async isDead(id: string, path: string): Promise<boolean> {
+    return !(await isServed(folderOf(this.home.path, id).work)) && (await isDead(path))
   }
 
   async ended(id: string): Promise<void> {

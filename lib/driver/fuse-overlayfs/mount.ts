@@ -16,7 +16,7 @@ import { mkdirSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { failpoint } from '../../fs/failpoint.ts'
-import { openFolder } from '../../fs/folder.ts'
+import { openFolder, openFolderIfAny } from '../../fs/folder.ts'
 import { binding } from '../../native/binding.ts'
 import { OwnedFd } from '../../native/fd.ts'
 import { mountGate } from '../../native/gate.ts'
@@ -185,6 +185,13 @@ export async function waitForEnd(work: string): Promise<void> {
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
   }
+}
+
+/** Whether a process serves a writable mount of the layer. */
+export async function isServed(work: string): Promise<boolean> {
+  using fd = openFolderIfAny(work)
+  // Shared: whoever is about to mount is not kept from it by another who looks.
+  return fd !== undefined && !(await binding.flock(fd.fd, 'read'))
 }
 
 async function lockSoon(fd: OwnedFd): Promise<boolean> {

@@ -34,6 +34,8 @@ export interface UpperBackend {
   status(): Promise<readonly (readonly [string, string])[]>
   /** The program that serves the mounts, where it is not the kernel. */
   readonly server?: string
+  /** See Driver.isDead; there where `server` is. */
+  isDead?(id: string, path: string): Promise<boolean>
   /** Waits, not for ever, until the program that served `id` has ended. */
   ended?(id: string): Promise<void>
 }

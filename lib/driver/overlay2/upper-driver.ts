@@ -69,6 +69,10 @@ export class UpperDriver extends HomeDriver implements Driver {
     return this.#backend.mountLayer(id, options)
   }
 
+  async isDead(id: string, path: string): Promise<boolean> {
+    return (await this.#backend.isDead?.(id, path)) ?? false
+  }
+
   async stage(): Promise<StagedLayer> {
     await this.prepare()
     const { stageLayer } = await import('./stage.ts')
