@@ -18,7 +18,8 @@ export const verb: Verb<[root: string], { from?: string }> = {
   ],
   notes:
     'The old files are read as files: neither the driver nor kernel support for it is needed. Layers keep their ' +
-    'diffIDs where Docker kept the record of their archives, each proved by its digest. Containers are not moved.',
+    'diffIDs where Docker kept the record of their archives, each proved by its digest. Containers are not moved. ' +
+    'A dockerd may run on the old root, unless that is the new one too; when it removes what is being read, nothing is moved.',
   async run(context, [root], { from }) {
     const { openStore, out, signal } = context
     await using store = await openStore('write')

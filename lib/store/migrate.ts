@@ -22,7 +22,11 @@ export interface MigrateReport {
   readonly layers: LoadReport['layers']
 }
 
-/** Copies; the old root stays as it is. @throws ERR_INVALID_ARGUMENT, ERR_UNSUPPORTED_KERNEL, ERR_DAMAGED, and as loading */
+/**
+ * Copies; the old root stays as it is, and a dockerd may run on it: layers do not change. One that goes meanwhile ends the
+ * migration, and nothing is left of that.
+ * @throws ERR_INVALID_ARGUMENT, ERR_UNSUPPORTED_KERNEL, ERR_DAMAGED, and as loading
+ */
 export async function migrateImages(
   store: StoreContext,
   root: string,
