@@ -11,6 +11,15 @@ const NAMES = ['api:1', 'work:1', 'tagged:1']
 /** Tags in the pass's own registry; with them go digests. */
 const REMOTE = /^127\.0\.0\.1:[^@]+$/
 
+/** Root is root outside as well, so that it may write. */
+const RANGES = [{ container: 0, host: 0, size: 65_536 }]
+const idMap = { uid: RANGES, gid: RANGES }
+/**
+ * Of the container, for what only some drivers write down of it.
+ * @type {Record<string, import('../../lib/index.ts').CreateOptions>}
+ */
+const OPTIONS = { vfs: { idMap }, btrfs: { idMap, storageOptions: { size: '64m' } } }
+
 /**
  * @param {import('../../lib/index.ts').Store} store
  * @param {string} archive - of api:1
@@ -19,8 +28,7 @@ const REMOTE = /^127\.0\.0\.1:[^@]+$/
 export async function workload(store, archive, say = () => {}) {
   await store.images.loadAll(archive)
   await say('loaded')
-  const sized = store.driver.name === 'btrfs' ? { storageOptions: { size: '64m' } } : {}
-  const container = await store.containers.create('api:1', { name: 'work', ...sized })
+  const container = await store.containers.create('api:1', { name: 'work', ...OPTIONS[store.driver.name] })
   await say('created')
   const mount = await container.mount()
   writeFileSync(join(mount.path ?? '', 'new'), 'written')
