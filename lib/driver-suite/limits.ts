@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import {
   chownSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   lstatSync,
@@ -11,7 +12,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
-import { constants } from 'node:os'
+import { constants as os } from 'node:os'
 import { join } from 'node:path'
 import type { IDMap } from '../driver/id-map.ts'
 import { binding } from '../native/binding.ts'
@@ -93,7 +94,7 @@ function fill(path: string, atMost: number): number {
     }
   } catch (error) {
     const errno = -((error as NodeJS.ErrnoException).errno ?? 0)
-    assert.ok([constants.errno.EDQUOT, constants.errno.ENOSPC].includes(errno), String(error))
+    assert.ok([os.errno.EDQUOT, os.errno.ENOSPC].includes(errno), String(error))
     return written
   } finally {
     closeSync(fd)
@@ -116,11 +117,11 @@ async function mapped(given: Given): Promise<void> {
   ])
   await driver.createReadWrite(ID('b'), ID('a'), { idMap: MAP })
   assert.deepEqual(await given.changes(ID('b'), ID('a')), [])
-  await given.inside(ID('b'), (root) => {
+  await given.inside(ID('b'), async (root) => {
     assert.equal(ownerOf(root, '.'), '100000:100000')
     assert.equal(ownerOf(root, 'bin/sh'), '100000:100000')
     assert.equal(ownerOf(root, 'home/file'), '101000:101001')
-    writeFileSync(join(root, 'new'), '')
+    await createAsInside(root, 'new')
     chownSync(join(root, 'new'), 100_005, 100_006)
   })
   await given.copy(ID('b'), ID('a'), ID('c'))
@@ -132,6 +133,21 @@ async function mapped(given: Given): Promise<void> {
   const root = `/proc/self/fd/${String(view.fd.fd)}`
   assert.equal(ownerOf(root, 'home/file'), '1000:1001')
   assert.equal(existsSync(join(root, 'new')), true)
+}
+
+/** As the container's root: of an id that the map has not, the mount of a whole tree takes no new file. */
+async function createAsInside(root: string, name: string): Promise<void> {
+  using dir = new OwnedFd(openSync(root, constants.O_RDONLY))
+  // All of the process's threads, the pool's too. The group first, while it may be changed.
+  process.setegid?.(100_000)
+  process.seteuid?.(100_000)
+  try {
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
+    closeSync(await binding.openat(dir.fd, name, flags, 0o644))
+  } finally {
+    process.seteuid?.(0)
+    process.setegid?.(0)
+  }
 }
 
 function ownerOf(root: string, name: string): string {

@@ -37,6 +37,8 @@ export interface DriverSupport {
   readonly maxName?: number
   /** metadata() names the folders of the layers below. Default true; a whole tree has none. */
   readonly lowerdirs?: boolean
+  /** metadata() names a folder that is there, mounted or not. Default true. */
+  readonly folders?: boolean
   /** Hard links survive diff and apply. Default true. */
   readonly hardLinks?: boolean
   /**
@@ -68,6 +70,7 @@ export const SUPPORTED: Required<DriverSupport> = {
   maxDepth: 128,
   maxName: 255,
   lowerdirs: true,
+  folders: true,
   hardLinks: true,
   linksBelow: true,
   quota: false,

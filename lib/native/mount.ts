@@ -133,6 +133,18 @@ export function cloneMapped(path: Bytes, usernsFd: number, attributes = 0): Prom
   return cloneTree(AT_FDCWD, path, 0, { attributes, usernsFd })
 }
 
+/** Maps the ids of a mount that is in no mount table yet. What cannot be mapped is closed. */
+export async function mapMount(mount: Detached, usernsFd: number): Promise<Detached> {
+  try {
+    const set = { set: MOUNT_ATTR.MOUNT_ATTR_IDMAP, clear: 0, usernsFd }
+    await binding.mountSetattr(mount.fd.fd, '', AT.AT_EMPTY_PATH, set)
+    return mount
+  } catch (error) {
+    await mount.fd.closeAsync()
+    throw error
+  }
+}
+
 /** As {@link cloneMount}, of what the descriptor leads to. */
 export function cloneMountFd(fd: number, attributes = 0): Promise<Detached> {
   return cloneTree(fd, '', AT.AT_EMPTY_PATH, { attributes })

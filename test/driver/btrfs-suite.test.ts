@@ -27,7 +27,7 @@ for (const quotas of [false, true]) {
         const open = () => openBtrfs(home, { durability: quotas ? 'none' : 'full' })
         return { driver: open(), reopen: open, dispose: () => undefined }
       },
-      supports: { readOnlyParents: false, lowerdirs: false, quota: true },
+      supports: { readOnlyParents: false, lowerdirs: false, quota: true, idMaps: true },
     })
   })
 }

@@ -189,11 +189,11 @@ describe.skipIf(missing(...gates)).each(['folders', 'subvolumes'])('merging two 
   }
 
   const merge = async (root: string, layer: readonly MemberSpec[], signal?: AbortSignal): Promise<void> => {
-    const paths = [root, join(root, 'diff'), join(root, 'tree')]
-    await opened(paths, async (rootFd = -1, diffFd = -1, treeFd = -1) => {
+    const [upper, onto] = [join(root, 'diff'), join(root, 'tree')]
+    await opened([upper, onto], async (diffFd = -1, treeFd = -1) => {
       const notes = await applyLayer(diffFd, streamOf(rawTar(layer)), { marks: PASSING_MARKS })
       const settled = await settleLayer(diffFd, treeFd, notes, { marks: PASSING_MARKS })
-      await mergeUpper({ rootFd, upper: 'diff', tree: 'tree', settled, signal })
+      await mergeUpper({ home: root, upper, tree: onto, settled, signal })
     })
   }
 

@@ -19,9 +19,9 @@ import { type Durability, mkdirDurable, writeFileAtomic } from '../../fs/atomic.
 import { failpoint } from '../../fs/failpoint.ts'
 import { describeBacking } from '../backing.ts'
 import type { DriverProblem, LayerQuota } from '../driver.ts'
-import type { Home } from '../home/home.ts'
-import type { TreeBackend } from '../tree/backend.ts'
+import type { LooseTree } from '../tree/backend.ts'
 import { TreeDriver } from '../tree/driver.ts'
+import { FolderBackend } from '../tree/folder-backend.ts'
 import { checkSubvolumes } from './check.ts'
 import { MODES, quotaFile, QUOTAS_DIR, SUBVOLUMES_DIR } from './layout.ts'
 import { limitSubvolume, quotaOfSubvolume } from './quota.ts'
@@ -31,29 +31,24 @@ import { verifyBtrfs } from './verify.ts'
 /** moby's, of a tree that has nothing to say. */
 const ROOT_MODE = 0o755
 
-class BtrfsBackend implements TreeBackend {
+class BtrfsBackend extends FolderBackend {
   readonly name = 'btrfs'
-  readonly treesDir = SUBVOLUMES_DIR
   readonly clonesShare = true
-  readonly home: Home
-
-  constructor(home: Home) {
-    this.home = home
-  }
+  protected readonly treesDir = SUBVOLUMES_DIR
 
   verify(): Promise<void> {
     return verifyBtrfs(this.home.path)
   }
 
-  createTree(path: string): Promise<void> {
+  protected createFolder(path: string): Promise<void> {
     return createSubvolume(path, ROOT_MODE)
   }
 
-  cloneTree(parent: string, path: string): Promise<void> {
+  protected cloneFolder(parent: string, path: string): Promise<void> {
     return snapshotSubvolume(parent, path)
   }
 
-  async limitTree(path: string, id: string, size: number): Promise<void> {
+  async limitTree({ path }: LooseTree, id: string, size: number): Promise<void> {
     await limitSubvolume(path, size)
     const { durability } = this.home
     await mkdirDurable(join(this.home.path, QUOTAS_DIR), { mode: MODES.quotas, durability })
@@ -62,11 +57,12 @@ class BtrfsBackend implements TreeBackend {
     failpoint('driver.btrfs.after-quota')
   }
 
-  quotaOf(path: string): Promise<LayerQuota | undefined> {
-    return quotaOfSubvolume(path)
+  async quotaOf(id: string): Promise<LayerQuota | undefined> {
+    return await quotaOfSubvolume(this.existing(id))
   }
 
-  async renewLimit(path: string, id: string): Promise<void> {
+  async renewLimit(id: string): Promise<void> {
+    const path = this.existing(id)
     const size = readSize(quotaFile(this.home.path, id))
     if (size === undefined || (await quotaOfSubvolume(path)) !== undefined) return
     await limitSubvolume(path, size)
@@ -76,8 +72,9 @@ class BtrfsBackend implements TreeBackend {
     await rm(quotaFile(this.home.path, id), { force: true })
   }
 
-  check(pathOf: (id: string) => string, ids: readonly string[]): Promise<DriverProblem[]> {
-    return checkSubvolumes(this.home.path, pathOf, ids)
+  override async check(ids: readonly string[]): Promise<DriverProblem[]> {
+    const found = await super.check(ids)
+    return [...found, ...(await checkSubvolumes(this.home.path, (id) => this.pathOf(id), ids))]
   }
 
   /** Of newer dockers: the libraries that 20.10 names here are not ours. */

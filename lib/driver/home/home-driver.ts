@@ -1,6 +1,4 @@
 /** What all drivers with a home on disk do alike: getting it ready once, counted mounts, and deletion after removal. */
-import { readdir } from 'node:fs/promises'
-import { hasCode } from '../../errors.ts'
 import type { Detached } from '../../native/mount.ts'
 import { detached } from '../detached.ts'
 import type { DetachedMount, MountOptions, OpenOptions } from '../driver.ts'
@@ -78,16 +76,5 @@ export abstract class HomeDriver {
   async cleanup(): Promise<void> {
     await this.mounts.unmountAll()
     await this.idle()
-  }
-
-  /** The names of the folders in `dir` that are ids; none where it is not there. */
-  protected async idsIn(dir: string, isID: (name: string) => boolean): Promise<string[]> {
-    try {
-      const entries = await readdir(dir, { withFileTypes: true })
-      return entries.filter((entry) => entry.isDirectory() && isID(entry.name)).map(({ name }) => name)
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return []
-      throw error
-    }
   }
 }

@@ -8,7 +8,9 @@
  * Both are in the home because rename(2) is what makes a layer appear and disappear at once, and it works in one file
  * system only. dockerd leaves names that it does not know alone.
  */
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { hasCode } from '../../errors.ts'
 import { type Durability, mkdirDurable, mkdirsDurable } from '../../fs/atomic.ts'
 
 export const STAGING_DIR = 'staging'
@@ -38,4 +40,15 @@ const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/
 
 export function isPlainID(id: string): boolean {
   return ID.test(id)
+}
+
+/** The names of the folders in `dir` that are ids; none where it is not there. */
+export async function idsIn(dir: string, isID: (name: string) => boolean): Promise<string[]> {
+  try {
+    const entries = await readdir(dir, { withFileTypes: true })
+    return entries.filter((entry) => entry.isDirectory() && isID(entry.name)).map(({ name }) => name)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return []
+    throw error
+  }
 }

@@ -30,13 +30,13 @@ export interface Unpacking {
   /** Gives a settled layer other marks, where it was unpacked with passing ones. */
   translate?(diffFd: number, settled: Settled): Promise<void>
   /** @throws ERR_LAYER_NOT_FOUND */
-  expectLayer(id: string): void
+  expectLayer(id: string): void | Promise<void>
   /** The merged content of `id`, read-only. */
   openTree(id: string): Promise<OpenTree>
-  /** Makes the empty folder to unpack into; mode 0755. Without it, a folder. */
-  readonly makeUpper?: (path: string) => Promise<void>
 }
 
+/** The layer's folder in the staging folder. */
+const LAYER = 'layer'
 /** Modes of what is unpacked: the layer's folder, and its root where the archive says nothing of it. */
 const LAYER_MODE = 0o710
 const ROOT_MODE = 0o755
@@ -60,11 +60,12 @@ export abstract class StagedUpper implements StagedLayer {
   #size = 0
   #parent: string | undefined
 
-  constructor(unpacking: Unpacking, folder: StagingFolder) {
+  /** @param diff the empty upper directory */
+  constructor(unpacking: Unpacking, folder: StagingFolder, diff: string) {
     this.unpacking = unpacking
     this.path = folder.path
-    this.dir = join(folder.path, 'layer')
-    this.diff = join(this.dir, 'diff')
+    this.dir = join(folder.path, LAYER)
+    this.diff = diff
     this.#folder = folder
   }
 
@@ -81,7 +82,7 @@ export abstract class StagedUpper implements StagedLayer {
   async settle(parent: string | undefined): Promise<number> {
     if (this.#state === 'settled' && this.#parent === parent) return this.#size
     this.#expect('applied', 'empty')
-    if (parent !== undefined) this.unpacking.expectLayer(parent)
+    if (parent !== undefined) await this.unpacking.expectLayer(parent)
     this.#state = 'broken'
     if (this.#notes !== undefined) {
       await using below = parent === undefined ? undefined : await this.unpacking.openTree(parent)
@@ -106,13 +107,26 @@ export abstract class StagedUpper implements StagedLayer {
   protected async finish(): Promise<void> {
     this.#state = 'done'
     failpoint('driver.commit.before-cleanup')
-    await removeStagingFolder(this.unpacking.home.path, this.#folder)
+    await this.#clear()
   }
 
   async discard(): Promise<void> {
     if (this.#state === 'done') return
     this.#state = 'done'
-    await removeStagingFolder(this.unpacking.home.path, this.#folder)
+    await this.#clear()
+  }
+
+  async #clear(): Promise<void> {
+    try {
+      await this.drop()
+    } finally {
+      await removeStagingFolder(this.unpacking.home.path, this.#folder)
+    }
+  }
+
+  /** Removes what a driver has beside the staging folder. */
+  protected drop(): Promise<void> {
+    return Promise.resolve()
   }
 
   #expect(...states: State[]): void {
@@ -128,24 +142,23 @@ export abstract class StagedUpper implements StagedLayer {
   }
 }
 
-/** Opens an empty staged layer. */
+/** Opens an empty staged layer. `make` makes it of the folder and the place for an upper directory, not there yet. */
 export async function stageUpper<T extends StagedUpper>(
-  { home, makeUpper = makeFolder }: Unpacking,
-  make: (folder: StagingFolder) => T,
+  home: Home,
+  make: (folder: StagingFolder, diff: string) => Promise<T>,
 ): Promise<T> {
   const folder = await makeStagingFolder(home.path)
-  const staged = make(folder)
   try {
-    await mkdirDurable(join(folder.path, 'layer'), { mode: LAYER_MODE, durability: 'none' })
-    await makeUpper(join(folder.path, 'layer/diff'))
+    await mkdirDurable(join(folder.path, LAYER), { mode: LAYER_MODE, durability: 'none' })
+    return await make(folder, join(folder.path, LAYER, 'diff'))
   } catch (error) {
-    await staged.discard()
+    await removeStagingFolder(home.path, folder)
     throw error
   }
-  return staged
 }
 
-async function makeFolder(path: string): Promise<void> {
+/** Makes the folder to unpack into. */
+export async function makeUpper(path: string): Promise<void> {
   await mkdirDurable(path, { mode: ROOT_MODE, durability: 'none' })
 }
 

@@ -17,7 +17,7 @@ import { AT_FDCWD, binding } from '../../native/binding.ts'
 import { RENAME } from '../../native/flags.ts'
 import type { ApplyOptions } from '../driver.ts'
 import type { Home } from '../home/home.ts'
-import { settleIn, StagedUpper, stageUpper, type Unpacking, unpackInto } from '../home/staged.ts'
+import { makeUpper, settleIn, StagedUpper, stageUpper, type Unpacking, unpackInto } from '../home/staged.ts'
 import type { StagingFolder } from '../home/staging-folder.ts'
 import { moveToTrash } from '../home/trash.ts'
 import type { UpperBackend } from './backend.ts'
@@ -34,7 +34,10 @@ function unpackingFor(backend: UpperBackend): Unpacking {
 /** Opens an empty staged layer. */
 export function stageLayer(backend: UpperBackend): Promise<Staged> {
   const unpacking = unpackingFor(backend)
-  return stageUpper(unpacking, (folder) => new Staged(unpacking, folder))
+  return stageUpper(unpacking.home, async (folder, diff) => {
+    await makeUpper(diff)
+    return new Staged(unpacking, folder, diff)
+  })
 }
 
 /** Unpacks `tar` into the empty layer `folder`, whose parent is `parent`. Returns its size. */
@@ -57,8 +60,8 @@ export class Staged extends StagedUpper {
   readonly layer: LayerFolder
   readonly #home: Home
 
-  constructor(unpacking: Unpacking, folder: StagingFolder) {
-    super(unpacking, folder)
+  constructor(unpacking: Unpacking, folder: StagingFolder, diff: string) {
+    super(unpacking, folder, diff)
     this.layer = layerFolder(this.dir)
     this.#home = unpacking.home
   }

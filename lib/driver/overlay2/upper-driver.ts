@@ -25,7 +25,7 @@ import type {
 import { type TarPiece, TarStream } from '../tar-stream.ts'
 import type { UpperBackend } from './backend.ts'
 import { createLayer } from './create.ts'
-import type { Home } from '../home/home.ts'
+import { type Home, idsIn } from '../home/home.ts'
 import { HomeDriver } from '../home/home-driver.ts'
 import { clearLimit, ownProject, quotaOf } from '../home/project-quota.ts'
 import { folderOf, isLayerID, type LayerFolder, LINK_DIR, MODES } from './layout.ts'
@@ -195,7 +195,7 @@ export class UpperDriver extends HomeDriver implements Driver {
   }
 
   async list(): Promise<string[]> {
-    return this.idsIn(this.home, isLayerID)
+    return idsIn(this.home, isLayerID)
   }
 
   async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {

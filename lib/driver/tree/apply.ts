@@ -1,11 +1,10 @@
 /** Fills a tree that is a copy of its parent's. */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ApplyOptions } from '../driver.ts'
-import { makeStagingFolder, removeStagingFolder } from '../home/staging-folder.ts'
-import { settleIn, type Unpacking, unpackInto } from '../home/staged.ts'
-import { mergeUpper } from './merge.ts'
 import { openFolder } from '../../fs/folder.ts'
+import type { ApplyOptions } from '../driver.ts'
+import { makeUpper, settleIn, type Unpacking, unpackInto } from '../home/staged.ts'
+import { makeStagingFolder, removeStagingFolder } from '../home/staging-folder.ts'
+import { mergeUpper } from './merge.ts'
 
 /**
  * Unpacks `tar` beside the tree at `path`, then puts it onto it. Returns the layer's size. On failure the tree is as it
@@ -21,13 +20,11 @@ export async function applyOnto(
   const staging = await makeStagingFolder(home.path)
   try {
     const diff = join(staging.path, 'diff')
-    await mkdir(diff, { mode: 0o755 })
+    await makeUpper(diff)
     const notes = await unpackInto(diff, tar, { ...options, marks })
     using tree = openFolder(path)
     const settled = await settleIn(diff, tree.fd, notes, unpacking)
-    using root = openFolder(home.path)
-    const below = (name: string): string => name.slice(home.path.length + 1)
-    await mergeUpper({ rootFd: root.fd, upper: below(diff), tree: below(path), settled })
+    await mergeUpper({ home: home.path, upper: diff, tree: path, settled })
     return notes.size + settled.added
   } finally {
     await removeStagingFolder(home.path, staging)

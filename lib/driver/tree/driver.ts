@@ -2,17 +2,17 @@
  * A driver that keeps each layer as a tree of its own: what works where no file system merges any. Nothing is shared
  * but what the backend's clone shares. See {@link Driver} for what each method promises, layout.ts for the home.
  *
- * Mounting is a bind: the tree itself, with the mount's own flags. A layer that has children is as writable as others,
- * since what they show is theirs.
+ * Mounting shows the tree itself, with the mount's own flags: a bind, or the dataset of zfs. A layer that has children
+ * is as writable as others, since what they show is theirs.
  */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OverlaidError } from '../../errors.ts'
-import { fsyncDir, mkdirDurable } from '../../fs/atomic.ts'
+import { mkdirDurable } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
-import { isFolder, openFolder } from '../../fs/folder.ts'
+import { openFolder } from '../../fs/folder.ts'
 import { diskUsageOf } from '../../fs/usage.ts'
-import { cloneMount, type Detached } from '../../native/mount.ts'
+import type { Detached } from '../../native/mount.ts'
 import type {
   ApplyOptions,
   Change,
@@ -29,7 +29,6 @@ import type {
   StagedLayer,
 } from '../driver.ts'
 import { detached } from '../detached.ts'
-import { isPlainID } from '../home/home.ts'
 import { HomeDriver } from '../home/home-driver.ts'
 import { stageUpper, type Unpacking } from '../home/staged.ts'
 import { mountAttributes } from '../mount-attributes.ts'
@@ -39,8 +38,8 @@ import { PASSING_MARKS } from '../upper/marks.ts'
 import type { TreeBackend } from './backend.ts'
 import { checkTrees } from './check.ts'
 import { TreeFiles } from './files.ts'
-import { expectID, MERGED_DIR, mergedFolder, MODES, parentFile, PARENTS_DIR } from './layout.ts'
-import { expectMapping, forgetIDMap, mountTree } from './id-map.ts'
+import { expectMapping, forgetIDMap, mapped } from './id-map.ts'
+import { expectID, MODES, notThere, parentFile, PARENTS_DIR } from './layout.ts'
 import { readParent } from './parent.ts'
 import { createTree, StagedTree } from './stage.ts'
 import { applyOnto } from './apply.ts'
@@ -61,9 +60,8 @@ export class TreeDriver extends HomeDriver implements Driver {
     this.#unpacking = {
       home: backend.home,
       marks: PASSING_MARKS,
-      expectLayer: (id) => void this.#existing(id),
+      expectLayer: (id) => this.#expect(id),
       openTree: (id) => this.#openTree(id),
-      makeUpper: (path) => backend.createTree(path),
     }
   }
 
@@ -73,18 +71,17 @@ export class TreeDriver extends HomeDriver implements Driver {
 
   protected override async makeFolders(): Promise<void> {
     const { durability } = this.#backend.home
-    await mkdirDurable(join(this.home, this.#backend.treesDir), { mode: MODES.trees, durability })
+    await this.#backend.makeFolders()
     await mkdirDurable(join(this.home, PARENTS_DIR), { mode: MODES.folder, durability })
-    await mkdirDurable(join(this.home, MERGED_DIR), { mode: MODES.folder, durability })
+    await mkdirDurable(join(this.home, this.#backend.mergedDir), { mode: MODES.folder, durability })
   }
 
   async stage(): Promise<StagedLayer> {
     await this.prepare()
-    const make = (id: string): string => this.#pathOf(id)
-    return stageUpper(
-      this.#unpacking,
-      (folder) => new StagedTree(this.#unpacking, folder, this.#backend, make),
-    )
+    return stageUpper(this.#backend.home, async (folder, diff) => {
+      const upper = await this.#backend.createTree(diff)
+      return new StagedTree(this.#unpacking, folder, this.#backend, upper)
+    })
   }
 
   async create(id: string, parent: string | undefined): Promise<void> {
@@ -96,51 +93,54 @@ export class TreeDriver extends HomeDriver implements Driver {
     parent: string | undefined,
     { size, idMap }: ReadWriteOptions = {},
   ): Promise<void> {
+    expectID(id)
+    if (parent !== undefined) expectID(parent)
     if (size !== undefined && this.#backend.limitTree === undefined) throw noSizes(this.name)
     await this.prepare()
-    if (parent !== undefined) this.#existing(parent)
     if (idMap !== undefined) await expectMapping(this.home, idMap)
-    await createTree(this.#backend, (name) => this.#pathOf(name), { id, parent, size, idMap })
+    await createTree(this.#backend, { id, parent, size, idMap })
   }
 
   async quota(id: string): Promise<LayerQuota | undefined> {
-    const path = this.#existing(id)
-    return await this.#backend.quotaOf?.(path)
+    if (this.#backend.quotaOf === undefined) await this.#expect(id)
+    return await this.#backend.quotaOf?.(expectID(id))
   }
 
   async renewQuota(id: string): Promise<void> {
-    const path = this.#existing(id)
-    await this.#backend.renewLimit?.(path, id)
+    if (this.#backend.renewLimit === undefined) await this.#expect(id)
+    await this.#backend.renewLimit?.(expectID(id))
   }
 
   async exists(id: string): Promise<boolean> {
-    return isFolder(this.#pathOf(id))
+    return await this.#backend.exists(expectID(id))
   }
 
   async parent(id: string): Promise<string | undefined> {
-    this.#existing(id)
+    await this.#expect(id)
     const known = readParent(this.home, id)
     return known === '' ? undefined : known
   }
 
   mergedPath(id: string): string {
-    return mergedFolder(this.home, id)
+    return join(this.home, this.#backend.mergedDir, expectID(id))
   }
 
   protected override async openMount(id: string, options: OpenOptions): Promise<Detached> {
-    const path = this.#existing(id)
+    expectID(id)
     refuseOverlayOptions(this.name, options)
-    if (options.readOnly !== true) await this.#backend.renewLimit?.(path, id)
-    return await mountTree(this.home, id, path, options)
+    if (options.readOnly !== true) await this.#backend.renewLimit?.(id)
+    const { signal } = options
+    return await mapped(this.home, id, options, () =>
+      this.#backend.mount(id, mountAttributes(options), signal),
+    )
   }
 
   async remove(id: string, { sync = true }: { readonly sync?: boolean } = {}): Promise<void> {
-    const path = this.#pathOf(id)
+    expectID(id)
     await this.mounts.whileUnmounted(id, async () => {
-      const left = await this.#backend.leave?.(path)
+      const left = await this.#backend.leave?.(id)
       failpoint('driver.tree-remove.before-rename')
-      if (!this.trash.add(path)) return
-      if (sync) await fsyncDir(join(this.home, this.#backend.treesDir), this.#backend.home)
+      if (!(await this.#backend.remove(id, this.trash, sync))) return
       failpoint('driver.tree-remove.before-parent')
       await rm(parentFile(this.home, id), { force: true })
       forgetIDMap(this.home, id)
@@ -149,14 +149,30 @@ export class TreeDriver extends HomeDriver implements Driver {
     })
   }
 
+  override async emptyTrash(): Promise<number> {
+    const bytes = (await this.#backend.trash?.empty()) ?? 0
+    return bytes + (await super.emptyTrash())
+  }
+
+  override emptyTrashSoon(): void {
+    super.emptyTrashSoon()
+    this.#backend.trash?.start()
+  }
+
+  override async idle(): Promise<void> {
+    await super.idle()
+    await this.#backend.trash?.idle()
+  }
+
   async applyDiff(
     id: string,
     parent: string | undefined,
     tar: AsyncIterable<Buffer>,
     options: ApplyOptions = {},
   ): Promise<number> {
-    const path = await this.#child(id, parent)
-    return await applyOnto(this.#unpacking, path, tar, options)
+    this.#expectParent(id, parent)
+    await using tree = await this.#backend.open(id)
+    return await applyOnto(this.#unpacking, tree.path, tar, options)
   }
 
   diff(id: string, parent: string | undefined, options: { readonly signal?: AbortSignal } = {}): TarStream {
@@ -183,7 +199,7 @@ export class TreeDriver extends HomeDriver implements Driver {
     parent: string | undefined,
     options: { readonly exact?: boolean; readonly signal?: AbortSignal },
   ): Promise<Change[]> {
-    await this.#child(id, parent)
+    this.#expectParent(id, parent)
     const { compareTrees } = await importChanges()
     await using tree = await this.#openTree(id)
     await using below = parent === undefined ? undefined : await this.#openTree(parent)
@@ -198,11 +214,14 @@ export class TreeDriver extends HomeDriver implements Driver {
   }
 
   async diskUsage(id: string): Promise<number> {
-    const path = this.#existing(id)
+    expectID(id)
+    if (this.#backend.diskUsageOf !== undefined) return await this.#backend.diskUsageOf(id)
     const parent = this.#backend.clonesShare ? readParent(this.home, id) : undefined
     // Of a layer of moby's the parent is not known: then all that it shows is counted.
-    if (parent === undefined || parent === '' || !isFolder(this.#pathOf(parent)))
-      return await diskUsageOf(path)
+    if (parent === undefined || parent === '' || !(await this.#backend.exists(parent))) {
+      await using whole = await this.#backend.open(id)
+      return await diskUsageOf(whole.path)
+    }
     const { naiveDiskUsage } = await importNaiveDiff()
     const changes = await this.#changes(id, parent, {})
     await using tree = await this.#openTree(id)
@@ -210,11 +229,13 @@ export class TreeDriver extends HomeDriver implements Driver {
   }
 
   async openFiles(id: string): Promise<FileGetter> {
-    return new TreeFiles(id, openFolder(this.#existing(id)))
+    await using tree = await this.#backend.open(expectID(id))
+    return new TreeFiles(id, openFolder(tree.path))
   }
 
   async metadata(id: string): Promise<LayerPaths> {
-    return { lowerdir: [], upperdir: this.#existing(id), merged: this.mergedPath(id) }
+    await this.#expect(id)
+    return { lowerdir: [], upperdir: this.#backend.pathOf(id), merged: this.mergedPath(id) }
   }
 
   costOf(layers: readonly LayerWeight[]): string | undefined {
@@ -226,38 +247,33 @@ export class TreeDriver extends HomeDriver implements Driver {
   }
 
   async list(): Promise<string[]> {
-    return this.idsIn(join(this.home, this.#backend.treesDir), isPlainID)
+    return await this.#backend.list()
   }
 
   async check(referenced: ReadonlyMap<string, string | undefined>): Promise<DriverProblem[]> {
     await this.trash.settled()
-    const pathOf = (id: string): string => this.#pathOf(id)
-    return checkTrees(this.#backend, pathOf, await this.list(), referenced, (id) => this.remove(id))
+    await this.#backend.trash?.settled()
+    return await checkTrees(this.#backend, referenced, (id) => this.remove(id))
   }
 
-  #pathOf(id: string): string {
-    return join(this.home, this.#backend.treesDir, expectID(id))
+  /** @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
+  async #expect(id: string): Promise<void> {
+    if (await this.#backend.exists(expectID(id))) return
+    throw notThere(id)
   }
 
-  /** The tree of a layer that is there. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
-  #existing(id: string): string {
-    const path = this.#pathOf(id)
-    if (isFolder(path)) return path
-    throw new OverlaidError('ERR_LAYER_NOT_FOUND', `there is no layer ${id}`)
-  }
-
-  /** The tree of a layer whose parent is this one, as far as that is written down. Same errors. */
-  async #child(id: string, parent: string | undefined): Promise<string> {
-    const path = this.#existing(id)
+  /** That the parent of a layer is this one, as far as that is written down. @throws ERR_INVALID_ARGUMENT */
+  #expectParent(id: string, parent: string | undefined): void {
+    expectID(id)
+    if (parent !== undefined) expectID(parent)
     const actual = readParent(this.home, id)
-    if (parent !== undefined) this.#existing(parent)
-    if (actual === undefined || actual === (parent ?? '')) return path
+    if (actual === undefined || actual === (parent ?? '')) return
     const text = `the parent of ${id} is ${actual === '' ? 'none' : actual}, not ${parent ?? 'none'}`
     throw new OverlaidError('ERR_INVALID_ARGUMENT', text)
   }
 
   async #openTree(id: string): Promise<DetachedMount> {
-    return detached(await cloneMount(this.#existing(id), mountAttributes({ readOnly: true })))
+    return detached(await this.#backend.mount(id, mountAttributes({ readOnly: true })))
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Containers with an id map, see ../id-map.ts, whose tree is their own: the mount of it is a clone with mapped ids
- * (5.12; the file system has to know of it). What is stored is what the container sees, since the kernel maps on the
+ * Containers with an id map, see ../id-map.ts, whose tree is their own: the mount of it has its ids mapped (5.12; the
+ * file system has to know of it). What is stored is what the container sees, since the kernel maps on the
  * way in as on the way out: no diff, commit or child has to turn anything round.
  *
  * Only ids that the map has can own a new file: root from outside gets EOVERFLOW there.
@@ -10,13 +10,12 @@ import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { mkdirDurable, writeFileAtomic } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
-import { cloneMapped, cloneMount, type Detached } from '../../native/mount.ts'
+import { cloneMapped, type Detached, mapMount } from '../../native/mount.ts'
 import { describeBacking } from '../backing.ts'
 import type { OpenOptions } from '../driver.ts'
 import type { Home } from '../home/home.ts'
 import { expectReadOnly, formatIDMap, readIDMap } from '../home/id-map-file.ts'
 import { expectIDMap, type IDMap, openUserNamespace } from '../id-map.ts'
-import { mountAttributes } from '../mount-attributes.ts'
 import { ID_MAPS_DIR, idMapFile, MODES } from './layout.ts'
 
 /** @throws ERR_INVALID_ARGUMENT for a map that is none; ERR_UNSUPPORTED_FS; a SyscallError with a hint */
@@ -59,17 +58,16 @@ export function forgetIDMap(home: string, id: string): void {
   }
 }
 
-/** The tree `path` of `id`, with its ids mapped where it has a map, as a detached mount. @throws ERR_DAMAGED */
-export async function mountTree(
+/** What `mount` gives of the tree of `id`, with its ids mapped where it has a map. @throws ERR_DAMAGED */
+export async function mapped(
   home: string,
   id: string,
-  path: string,
   options: OpenOptions,
+  mount: () => Promise<Detached>,
 ): Promise<Detached> {
   const idMap = readIDMap(idMapFile(home, id))
-  const attributes = mountAttributes(options)
   if (idMap !== undefined && options.unmapped === true) expectReadOnly(options)
-  if (idMap === undefined || options.unmapped === true) return cloneMount(path, attributes)
+  if (idMap === undefined || options.unmapped === true) return await mount()
   using userns = await openUserNamespace(idMap)
-  return await cloneMapped(path, userns.fd, attributes)
+  return await mapMount(await mount(), userns.fd)
 }

@@ -1,11 +1,12 @@
 /**
  * Puts an upper directory onto a tree: what a layer means where there is no overlayfs to show it.
  *
- * Both lie in one folder, so names move from the one to the other; where the kernel refuses that (EXDEV, two btrfs
- * subvolumes), they are copied, and what they hold is shared by reflink there.
+ * Where both lie in one home, names move from the one to the other. Where the kernel refuses that (EXDEV, two btrfs
+ * subvolumes), or they are two mounts, they are copied, and what they hold is shared by reflink where that is possible.
  */
 import { constants } from 'node:fs'
 import { copyTree } from '../../fs/copy-tree.ts'
+import { openFolder } from '../../fs/folder.ts'
 import { walk, type WalkEntry } from '../../fs/walk.ts'
 import { hasCode } from '../../errors.ts'
 import { binding, type Xattr } from '../../native/binding.ts'
@@ -16,21 +17,30 @@ import { MACHINES_XATTR } from '../machines-xattr.ts'
 import type { Settled } from '../upper/settle.ts'
 
 export interface Merge {
-  /** The folder that both are in, and their names there. */
-  readonly rootFd: number
+  readonly home: string
+  /** Two folders by their paths, in the home or elsewhere. */
   readonly upper: string
   readonly tree: string
   readonly settled: Settled
   readonly signal?: AbortSignal | undefined
 }
 
+/** A merge with both folders open. */
+interface Merging extends Merge {
+  readonly upperFd: number
+  readonly treeFd: number
+}
+
 /** Takes the upper directory apart. On failure the tree is neither the one nor the other. */
 export async function mergeUpper(merge: Merge): Promise<void> {
-  const plan = await planOf(merge)
-  await fileops(merge.rootFd, plan.removals)
-  await moveAll(merge, plan.moves)
-  for (const { path, names } of plan.foreign) await removeXattrs(merge, path, names)
-  await fileops(merge.rootFd, plan.folders.reverse())
+  using upper = openFolder(merge.upper)
+  using tree = openFolder(merge.tree)
+  const merging = { ...merge, upperFd: upper.fd, treeFd: tree.fd }
+  const plan = await planOf(merging)
+  await fileops(tree.fd, plan.removals)
+  await moveAll(merging, plan.moves)
+  for (const { path, names } of plan.foreign) await removeXattrs(tree.fd, path, names)
+  await fileops(tree.fd, plan.folders.reverse())
 }
 
 interface Plan {
@@ -45,31 +55,19 @@ interface Plan {
 
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
-async function planOf(merge: Merge): Promise<Plan> {
-  const { tree, settled } = merge
+async function planOf(merging: Merging): Promise<Plan> {
+  const { upperFd, treeFd, settled } = merging
   const plan: Plan = { removals: [], moves: [], folders: [], foreign: [] }
-  for (const path of settled.whiteouts) plan.removals.push(removal(within(tree, latin1(path))))
-  await withBoth(merge, async (upperFd, treeFd) => {
-    const own = await xattrsOf(upperFd)
-    plan.folders.push(await rootMeta(upperFd, tree, own))
-    const names = foreignXattrs(own, await xattrsOf(treeFd))
-    if (names.length > 0) plan.foreign.push({ path: Buffer.alloc(0), names })
-    await planBelow(plan, merge, upperFd, treeFd)
-  })
+  for (const path of settled.whiteouts) plan.removals.push(removal(latin1(path)))
+  const own = await xattrsOf(upperFd)
+  plan.folders.push(await rootMeta(upperFd, own))
+  const names = foreignXattrs(own, await xattrsOf(treeFd))
+  if (names.length > 0) plan.foreign.push({ path: Buffer.from('.'), names })
+  await planBelow(plan, merging)
   return plan
 }
 
-async function withBoth(
-  { rootFd, upper, tree }: Merge,
-  work: (upperFd: number, treeFd: number) => Promise<void>,
-): Promise<void> {
-  using upperFd = new OwnedFd(await binding.openInRoot(rootFd, upper, OPEN_FOLDER, 0))
-  using treeFd = new OwnedFd(await binding.openInRoot(rootFd, tree, OPEN_FOLDER, 0))
-  await work(upperFd.fd, treeFd.fd)
-}
-
-async function planBelow(plan: Plan, merge: Merge, upperFd: number, treeFd: number): Promise<void> {
-  const { tree, settled, signal } = merge
+async function planBelow(plan: Plan, { upperFd, treeFd, settled, signal }: Merging): Promise<void> {
   const reading = { xattrs: true, besideFd: treeFd, ...(signal && { signal }) }
   let skipBelow = Infinity
   for await (const entries of walk(upperFd, reading)) {
@@ -81,14 +79,14 @@ async function planBelow(plan: Plan, merge: Merge, upperFd: number, treeFd: numb
       if (settled.whiteouts.has(text)) continue
       const isFolder = isDirectory(entry.stat.mode)
       if (beside !== undefined && isFolder && isDirectory(beside.mode) && !settled.opaque.has(text)) {
-        plan.folders.push(metaOf(within(tree, path), entry))
+        plan.folders.push(metaOf(path, entry))
         const names = foreignXattrs(entry.xattrs, entry.besideXattrs)
         if (names.length > 0) plan.foreign.push({ path, names })
         continue
       }
       // rename(2) replaces what is no folder, and in one step.
       if (beside !== undefined && (isFolder || isDirectory(beside.mode))) {
-        plan.removals.push(removal(within(tree, path)))
+        plan.removals.push(removal(path))
       }
       plan.moves.push(path)
       skipBelow = entry.depth
@@ -110,9 +108,9 @@ function metaOf(path: Buffer, { stat, xattrs }: WalkEntry): FileOp {
 }
 
 /** The walk leaves the root out. */
-async function rootMeta(upperFd: number, tree: string, xattrs: readonly Xattr[]): Promise<FileOp> {
+async function rootMeta(upperFd: number, xattrs: readonly Xattr[]): Promise<FileOp> {
   const { mode, uid, gid, mtimeSec, mtimeNsec } = await binding.statx(upperFd, '', AT.AT_EMPTY_PATH)
-  return { op: 'meta', path: Buffer.from(tree), mode, uid, gid, mtimeSec, mtimeNsec, xattrs }
+  return { op: 'meta', path: '.', mode, uid, gid, mtimeSec, mtimeNsec, xattrs }
 }
 
 async function xattrsOf(fd: number): Promise<Xattr[]> {
@@ -130,35 +128,36 @@ function foreignXattrs(own: readonly Xattr[], trees: readonly Xattr[]): string[]
   return trees.map(({ name }) => name).filter((name) => !names.has(name) && !MACHINES_XATTR.test(name))
 }
 
-async function removeXattrs({ rootFd, tree }: Merge, path: Buffer, names: readonly string[]): Promise<void> {
-  using folder = new OwnedFd(await binding.openInRoot(rootFd, within(tree, path), OPEN_FOLDER, 0))
+async function removeXattrs(treeFd: number, path: Buffer, names: readonly string[]): Promise<void> {
+  using folder = new OwnedFd(await binding.openInRoot(treeFd, path, OPEN_FOLDER, 0))
   for (const name of names) await binding.lremovexattr(`/proc/self/fd/${String(folder.fd)}/.`, name)
 }
 
-async function moveAll(merge: Merge, moves: readonly Buffer[]): Promise<void> {
-  const { rootFd, upper, tree, signal } = merge
-  const ops = moves.map((path): FileOp => ({
-    op: 'rename',
-    path: within(upper, path),
-    dest: within(tree, path),
-  }))
-  try {
-    await fileops(rootFd, ops)
-  } catch (error) {
-    // The first one says it of all: upper and tree are on two devices.
-    if (!hasCode(error, 'EXDEV')) throw error
-    // A copy replaces nothing.
-    await fileops(
-      rootFd,
-      moves.map((path) => removal(within(tree, path))),
-    )
-    await withBoth(merge, (from, to) => copyTree(from, to, { only: moves, ...(signal && { signal }) }))
-  }
+async function moveAll(merging: Merging, moves: readonly Buffer[]): Promise<void> {
+  const { upperFd, treeFd, signal } = merging
+  if (await renamed(merging, moves)) return
+  // A copy replaces nothing.
+  await fileops(
+    treeFd,
+    moves.map((path) => removal(path)),
+  )
+  await copyTree(upperFd, treeFd, { only: moves, ...(signal && { signal }) })
 }
 
-function within(dir: string, path: Buffer): Buffer {
-  if (path.length === 0) return Buffer.from(dir)
-  return Buffer.concat([Buffer.from(`${dir}/`), path])
+/** Whether names could move: where they cannot, the first one says it of all. */
+async function renamed({ home, upper, tree }: Merging, moves: readonly Buffer[]): Promise<boolean> {
+  if (![upper, tree].every((path) => path.startsWith(`${home}/`))) return false
+  const at = (path: string, name: Buffer): Buffer =>
+    Buffer.concat([Buffer.from(`${path.slice(home.length + 1)}/`), name])
+  using root = openFolder(home)
+  try {
+    const ops = moves.map((path): FileOp => ({ op: 'rename', path: at(upper, path), dest: at(tree, path) }))
+    await fileops(root.fd, ops)
+    return true
+  } catch (error) {
+    if (!hasCode(error, 'EXDEV')) throw error
+    return false
+  }
 }
 
 function latin1(path: string): Buffer {

@@ -6,24 +6,21 @@
  *     what was unpacked put onto it, synced                 the content is on disk before any name is
  *     parents/<id> written                                  rubbish: the parent of no layer
  *     idmaps/<id> written, when it has a map                rubbish: the map of no layer, as well
- *     staging/<x>/layer/tree → <trees>/<id>, synced         the layer is there, whole
+ *     the tree (of a base layer, what was unpacked)
+ *       → <trees>/<id>, synced                              the layer is there, whole
  *     staging/<x>/ removed                                  rubbish: an empty staging folder
  */
-import { rename } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { hasCode, OverlaidError } from '../../errors.ts'
-import { type DurableOptions, fsyncDir, writeFileAtomic } from '../../fs/atomic.ts'
+import { join } from 'node:path'
+import { type DurableOptions, writeFileAtomic } from '../../fs/atomic.ts'
 import { failpoint } from '../../fs/failpoint.ts'
-import { isFolder, openFolder } from '../../fs/folder.ts'
-import { AT_FDCWD, binding } from '../../native/binding.ts'
-import { RENAME } from '../../native/flags.ts'
+import { openFolder } from '../../fs/folder.ts'
+import { binding } from '../../native/binding.ts'
 import { StagedUpper, type Unpacking } from '../home/staged.ts'
 import { makeStagingFolder, removeStagingFolder, type StagingFolder } from '../home/staging-folder.ts'
-import { moveToTrash } from '../home/trash.ts'
 import type { IDMap } from '../id-map.ts'
-import type { TreeBackend } from './backend.ts'
+import type { LooseTree, TreeBackend } from './backend.ts'
 import { recordIDMap } from './id-map.ts'
-import { MODES, parentFile } from './layout.ts'
+import { alreadyThere, MODES, parentFile } from './layout.ts'
 import { mergeUpper } from './merge.ts'
 
 /** What the staged tree is called beside the upper directory `diff`. */
@@ -31,56 +28,56 @@ const TREE = 'tree'
 
 export class StagedTree extends StagedUpper {
   readonly #backend: TreeBackend
-  readonly #pathOf: (id: string) => string
+  readonly #upper: LooseTree
+  /** What is to be published. */
+  #tree: LooseTree | undefined
 
-  constructor(
-    unpacking: Unpacking,
-    folder: StagingFolder,
-    backend: TreeBackend,
-    pathOf: (id: string) => string,
-  ) {
-    super(unpacking, folder)
+  constructor(unpacking: Unpacking, folder: StagingFolder, backend: TreeBackend, upper: LooseTree) {
+    super(unpacking, folder, upper.path)
     this.#backend = backend
-    this.#pathOf = pathOf
+    this.#upper = upper
   }
 
   async commit(id: string, parent: string | undefined): Promise<void> {
-    if (isFolder(this.#pathOf(id))) throw alreadyThere(id)
-    await this.settle(parent)
-    await publish(this.#backend, join(this.dir, TREE), this.#pathOf(id), { id, parent })
+    await publish(this.#backend, await this.#built(parent), { id, parent })
     await this.finish()
   }
 
   async replace(id: string, parent: string | undefined): Promise<void> {
-    const target = this.#pathOf(id)
-    if (!isFolder(target)) return this.commit(id, parent)
-    await this.settle(parent)
-    const { home } = this.#backend
+    if (!(await this.#backend.exists(id))) return this.commit(id, parent)
+    const tree = await this.#built(parent)
     await writeParent(this.#backend, id, parent)
-    const staged = join(this.dir, TREE)
     failpoint('driver.tree.before-exchange')
-    await binding.renameat2(AT_FDCWD, staged, AT_FDCWD, target, RENAME.RENAME_EXCHANGE)
-    await fsyncDir(dirname(target), home)
-    await moveToTrash(home.path, staged)
+    await this.#backend.replace(tree, id)
     await this.finish()
+  }
+
+  async #built(parent: string | undefined): Promise<LooseTree> {
+    await this.settle(parent)
+    return this.#tree ?? this.#upper
   }
 
   /** Makes the tree: a clone of the parent with what was unpacked put onto it. */
   protected override async build(parent: string | undefined): Promise<void> {
-    const tree = join(this.dir, TREE)
     // With nothing below it nothing is left of what says that something is hidden: what was unpacked is the tree.
-    if (parent === undefined) await rename(this.diff, tree)
-    else await this.#cloneInto(tree, this.#pathOf(parent))
-    await syncTree(tree, this.#backend.home)
+    if (parent !== undefined) this.#tree = await this.#clone(parent)
+    await syncTree((this.#tree ?? this.#upper).path, this.#backend.home)
   }
 
-  async #cloneInto(tree: string, parent: string): Promise<void> {
-    await this.#backend.cloneTree(parent, tree, this.signal)
-    failpoint('driver.tree.before-merge')
-    if (this.settled === undefined) return
-    using root = openFolder(this.dir)
+  async #clone(parent: string): Promise<LooseTree> {
     const { settled, signal } = this
-    await mergeUpper({ rootFd: root.fd, upper: 'diff', tree: TREE, settled, signal })
+    const tree = await this.#backend.cloneTree(parent, join(this.dir, TREE), signal)
+    // From here on it is dropped with the rest.
+    this.#tree = tree
+    failpoint('driver.tree.before-merge')
+    if (settled === undefined) return tree
+    const { home } = this.#backend
+    await mergeUpper({ home: home.path, upper: this.#upper.path, tree: tree.path, settled, signal })
+    return tree
+  }
+
+  protected override async drop(): Promise<void> {
+    for (const tree of [this.#tree, this.#upper]) if (tree !== undefined) await discard(this.#backend, tree)
   }
 }
 
@@ -93,44 +90,40 @@ export interface NewTree {
   readonly idMap: IDMap | undefined
 }
 
-/** Makes the tree of `id` as a copy of its parent's, or an empty one. @throws ERR_ALREADY_EXISTS */
-export async function createTree(
-  backend: TreeBackend,
-  pathOf: (id: string) => string,
-  { id, parent, size, idMap }: NewTree,
-): Promise<void> {
-  if (isFolder(pathOf(id))) throw alreadyThere(id)
+/**
+ * Makes the tree of `id` as a copy of its parent's, or an empty one.
+ * @throws ERR_ALREADY_EXISTS, ERR_LAYER_NOT_FOUND (the parent)
+ */
+export async function createTree(backend: TreeBackend, wanted: NewTree): Promise<void> {
   const { home } = backend
   const folder = await makeStagingFolder(home.path)
+  let tree: LooseTree | undefined
   try {
-    const tree = join(folder.path, TREE)
-    const below = parent === undefined ? undefined : pathOf(parent)
-    if (size === undefined) await makeTree(backend, tree, below)
-    else await makeLimited(backend, tree, below, { id, size })
-    await syncTree(tree, home)
-    await publish(backend, tree, pathOf(id), { id, parent, idMap })
+    tree = await makeTree(backend, join(folder.path, TREE), wanted)
+    await syncTree(tree.path, home)
+    await publish(backend, tree, wanted)
   } finally {
+    if (tree !== undefined) await discard(backend, tree)
     await removeStagingFolder(home.path, folder)
   }
 }
 
-async function makeTree(backend: TreeBackend, tree: string, below: string | undefined): Promise<void> {
-  if (below === undefined) await backend.createTree(tree)
-  else await backend.cloneTree(below, tree)
-}
-
-async function makeLimited(
+async function makeTree(
   backend: TreeBackend,
-  tree: string,
-  below: string | undefined,
-  { id, size }: { readonly id: string; readonly size: number },
-): Promise<void> {
-  if (below !== undefined && backend.cloneLimited !== undefined) {
-    await backend.cloneLimited(below, tree, size)
-    return
+  path: string,
+  { id, parent, size }: NewTree,
+): Promise<LooseTree> {
+  if (size !== undefined && parent !== undefined && backend.cloneLimited !== undefined) {
+    return await backend.cloneLimited(parent, path, size)
   }
-  await makeTree(backend, tree, below)
-  await backend.limitTree?.(tree, id, size)
+  const tree = await (parent === undefined ? backend.createTree(path) : backend.cloneTree(parent, path))
+  try {
+    if (size !== undefined) await backend.limitTree?.(tree, id, size)
+    return tree
+  } catch (error) {
+    await discard(backend, tree)
+    throw error
+  }
 }
 
 /** What is written down of a tree before it has its name. */
@@ -142,23 +135,15 @@ interface Recorded {
 
 async function publish(
   backend: TreeBackend,
-  from: string,
-  to: string,
+  tree: LooseTree,
   { id, parent, idMap }: Recorded,
 ): Promise<void> {
   // Of two who make one id the later must not say whose child it is.
-  if (isFolder(to)) throw alreadyThere(id)
+  if (await backend.exists(id)) throw alreadyThere(id)
   await writeParent(backend, id, parent)
   await recordIDMap(backend.home, id, idMap)
   failpoint('driver.tree.before-rename')
-  try {
-    // rename(2) alone would replace an empty tree.
-    await binding.renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME.RENAME_NOREPLACE)
-  } catch (error) {
-    throw hasCode(error, 'ENOTEMPTY', 'EEXIST') ? alreadyThere(id) : error
-  }
-  failpoint('driver.tree.before-sync')
-  await fsyncDir(dirname(to), backend.home)
+  await backend.publish(tree, id)
 }
 
 async function writeParent({ home }: TreeBackend, id: string, parent: string | undefined): Promise<void> {
@@ -169,13 +154,15 @@ async function writeParent({ home }: TreeBackend, id: string, parent: string | u
   })
 }
 
+/** One that was published is not there any more. */
+async function discard(backend: TreeBackend, tree: LooseTree): Promise<void> {
+  await tree[Symbol.asyncDispose]()
+  await backend.discard?.(tree)
+}
+
 /** One syncfs costs less than an fsync a file, and brings the folders' entries along. */
 async function syncTree(path: string, { durability }: DurableOptions): Promise<void> {
   if (durability !== 'full') return
   using tree = openFolder(path)
   await binding.syncfs(tree.fd)
-}
-
-function alreadyThere(id: string): OverlaidError {
-  return new OverlaidError('ERR_ALREADY_EXISTS', `there is a layer ${id} already`)
 }

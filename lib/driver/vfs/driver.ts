@@ -15,10 +15,10 @@ import { humanSize } from '../../fs/human-size.ts'
 import { diskUsageOf } from '../../fs/usage.ts'
 import { describeBacking, nearestExisting } from '../backing.ts'
 import { inProbeFolder } from '../home/probe-folder.ts'
-import type { Home } from '../home/home.ts'
-import type { TreeBackend } from '../tree/backend.ts'
-import { TreeDriver } from '../tree/driver.ts'
 import { clearLimit, expectLimits, limitFolder, ownProject, quotaOf } from '../home/project-quota.ts'
+import type { LooseTree } from '../tree/backend.ts'
+import { TreeDriver } from '../tree/driver.ts'
+import { FolderBackend, folderAt } from '../tree/folder-backend.ts'
 import type { LayerQuota, LayerWeight } from '../driver.ts'
 import { openFolder } from '../../fs/folder.ts'
 import { vfsCost } from './cost.ts'
@@ -27,51 +27,48 @@ import { tryRootFiles } from './probe.ts'
 /** moby's, of a tree that has nothing to say. */
 const ROOT_MODE = 0o755
 
-class VfsBackend implements TreeBackend {
+class VfsBackend extends FolderBackend {
   readonly name = 'vfs'
-  readonly treesDir = 'dir'
   readonly clonesShare = false
-  readonly home: Home
-
-  constructor(home: Home) {
-    this.home = home
-  }
+  protected readonly treesDir = 'dir'
 
   async verify(): Promise<void> {
     await inProbeFolder(nearestExisting(this.home.path), (dir) => tryRootFiles(dir))
   }
 
-  createTree(path: string): Promise<void> {
+  protected createFolder(path: string): Promise<void> {
     mkdirExactly(path, ROOT_MODE)
     return Promise.resolve()
   }
 
-  async cloneTree(parent: string, path: string, signal?: AbortSignal): Promise<void> {
+  protected async cloneFolder(parent: string, path: string, signal?: AbortSignal): Promise<void> {
     mkdirExactly(path, ROOT_MODE)
     await fill(parent, path, signal)
   }
 
-  async limitTree(path: string, _id: string, size: number): Promise<void> {
+  async limitTree({ path }: LooseTree, _id: string, size: number): Promise<void> {
     await expectLimits(this.home.path, size)
     await limitFolder(this.home.path, path, size)
   }
 
   /** What root copies may pass the limit, so that is looked at before and after. */
-  async cloneLimited(parent: string, path: string, size: number): Promise<void> {
+  async cloneLimited(parent: string, path: string, size: number): Promise<LooseTree> {
+    const from = this.existing(parent)
     await expectLimits(this.home.path, size)
-    expectRoom(parent, await diskUsageOf(parent), size)
+    expectRoom(from, await diskUsageOf(from), size)
     mkdirExactly(path, ROOT_MODE)
     await limitFolder(this.home.path, path, size)
-    await fill(parent, path)
-    expectRoom(parent, (await this.quotaOf(path))?.used ?? 0, size)
+    await fill(from, path)
+    expectRoom(from, (await quotaOf(this.home.path, path))?.used ?? 0, size)
+    return folderAt(path)
   }
 
-  quotaOf(path: string): Promise<LayerQuota | undefined> {
-    return quotaOf(this.home.path, path)
+  async quotaOf(id: string): Promise<LayerQuota | undefined> {
+    return await quotaOf(this.home.path, this.existing(id))
   }
 
-  async leave(path: string): Promise<() => Promise<void>> {
-    const project = await ownProject(this.home.path, path)
+  async leave(id: string): Promise<() => Promise<void>> {
+    const project = await ownProject(this.home.path, this.pathOf(id))
     return async () => {
       if (project !== undefined) await clearLimit(this.home.path, project)
     }
