@@ -52,6 +52,7 @@ export const CODES = {
     exit: 'failed',
     meaning: 'the program that makes the mounts made none; the message has its words',
   },
+  ERR_ZFS: { exit: 'failed', meaning: 'the command zfs refused or failed; the message has its words' },
   ERR_DEAD_MOUNT: {
     exit: 'failed',
     meaning: 'the process that served the mount has died; unmount it by force',

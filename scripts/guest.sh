@@ -7,6 +7,15 @@
 # As root or not. Needs qemu-system-x86, busybox-static, e2fsprogs and strace; the kernel is Debian's package, unpacked into
 # the cache and not installed. The guest has this checkout, Node and the programs that tests call, and no network; what
 # the command writes is gone with it, but for its output and its exit status.
+#
+# What else the guest has is told by the environment, each a list of words or one word:
+#     GUEST_MODULES      modules to load besides
+#     GUEST_MODULE_DIR   a folder of modules that the kernel's package has not
+#     GUEST_PROGRAMS     programs of this machine's
+#     GUEST_EXTRA        a folder that is laid over the root; the libraries that its programs load come along
+#     GUEST_MEMORY       MiB, of which 70 % can be files in /tmp
+#     GUEST_TIMEOUT      seconds
+# With --kernel in the place of the command it fetches the kernel alone and says which.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,9 +23,13 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/overlaid/guest
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-modules=(virtio_pci virtio_blk loop overlay quota_v2 xfs btrfs fuse)
+# shellcheck disable=SC2206
+modules=(virtio_pci virtio_blk loop overlay quota_v2 xfs btrfs fuse ${GUEST_MODULES:-})
+# shellcheck disable=SC2206
 programs=(sh bash node strace mount umount losetup findmnt dd sync chattr lsattr tune2fs mkfs.ext4 mkfs.xfs mkfs.btrfs
-  setfattr fuse-overlayfs find tar ls cat env mknod chown setpriv nsenter stat ln touch chmod test true unshare chroot truncate rm mkdir mv cp)
+  setfattr fuse-overlayfs find tar ls cat env mknod chown setpriv nsenter stat ln touch chmod test true unshare chroot truncate rm mkdir mkfifo mv cp
+  ${GUEST_PROGRAMS:-})
+extra=${GUEST_EXTRA:-}
 
 # The newest of Debian's kernels for machines like this one.
 fetch_kernel() {
@@ -32,13 +45,25 @@ fetch_kernel() {
   mv "$work/kernel" "$cache/$version"
 }
 
+# Where modprobe finds the modules; with those of GUEST_MODULE_DIR it is a copy.
+module_tree() {
+  [ -n "${GUEST_MODULE_DIR:-}" ] || { echo "$cache/$version"; return; }
+  mkdir -p "$work/modules/lib/modules"
+  cp -a "$cache/$version/lib/modules/$version" "$work/modules/lib/modules/"
+  mkdir "$work/modules/lib/modules/$version/extra"
+  cp "$GUEST_MODULE_DIR"/*.ko "$work/modules/lib/modules/$version/extra/"
+  depmod -b "$work/modules" "$version"
+  echo "$work/modules"
+}
+
 # Modules in the order in which they need each other, and an init that leads to the checkout.
 make_initramfs() {
-  local root=$work/initramfs module number=0
+  local root=$work/initramfs module number=0 tree
+  tree=$(module_tree)
   mkdir -p "$root"/{bin,modules,dev,proc,sys,root}
   cp "$(command -v busybox)" "$root/bin/busybox"
   for module in "${modules[@]}"; do
-    modprobe -d "$cache/$version" -S "$version" --show-depends "$module" | awk '$1 == "insmod" { print $2 }'
+    modprobe -d "$tree" -S "$version" --show-depends "$module" | awk '$1 == "insmod" { print $2 }'
   done | awk '!seen[$0]++' | while read -r path; do
     cp "$path" "$root/modules/$(printf %02d $number)-$(basename "$path")"
     number=$((number + 1))
@@ -57,6 +82,21 @@ INIT
   (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initramfs.img"
 }
 
+libraries() {
+  ldd "$1" 2>/dev/null | grep -o '/[^ ]*' | grep -v : || true
+}
+
+# Lays GUEST_EXTRA over the root, and what its programs load of this machine.
+copy_extra() {
+  local path
+  tar -C "$extra" -cf - . | tar -C "$1" --keep-directory-symlink -xf -
+  LD_LIBRARY_PATH=$(find "$extra" -name '*.so.*' -printf '%h\n' | sort -u | paste -sd:)
+  export LD_LIBRARY_PATH
+  find "$extra" -type f -perm -u+x | while read -r path; do libraries "$path"; done | grep -v "^$extra/" | sort -u |
+    tar -C / --dereference -cf - -T - --transform 's,^/,,' 2>/dev/null | tar -C "$1" --keep-directory-symlink -xf -
+  unset LD_LIBRARY_PATH
+}
+
 # Programs and addons with the libraries that they load, at the same places as here.
 copy_programs() {
   local path
@@ -65,7 +105,7 @@ copy_programs() {
     find "$PWD/node_modules" "$PWD/build/Release" -name '*.node'
   } | while read -r path; do
     case $path in "$PWD"/*) ;; *) echo "$path" && readlink -f "$path" ;; esac
-    ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | grep -v :
+    libraries "$path"
   done | sort -u | tar -C / --dereference -cf - -T - --transform 's,^/,,' 2>/dev/null | tar -C "$1" -xf -
 }
 
@@ -74,6 +114,7 @@ make_disk() {
   mkdir -p "$root"/{dev,proc,sys,tmp,run,etc,checkout,usr/bin,usr/lib,usr/lib64,usr/sbin}
   for dir in bin lib lib64 sbin; do ln -s "usr/$dir" "$root/$dir"; done
   copy_programs "$root"
+  [ -z "$extra" ] || copy_extra "$root"
   cp /etc/passwd /etc/group /etc/mke2fs.conf "$root/etc/"
   tar -cf - --exclude=.git --exclude=build/Release/obj.target . | tar -C "$root/checkout" -xf -
   printf '%q ' "$@" >"$root/command"
@@ -97,7 +138,7 @@ INIT
 }
 
 boot() {
-  timeout "${GUEST_TIMEOUT:-1200}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 1536 \
+  timeout "${GUEST_TIMEOUT:-1200}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m "${GUEST_MEMORY:-1536}" \
     -nodefaults -nographic -no-reboot -kernel "$cache/$version/boot/vmlinuz-$version" \
     -initrd "$work/initramfs.img" -append "console=ttyS0 panic=-1 ${CI:+CI=$CI}" \
     -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe" \
@@ -105,6 +146,10 @@ boot() {
 }
 
 fetch_kernel
+if [ "${1:-}" = --kernel ]; then
+  echo "$version"
+  exit
+fi
 make_initramfs
 make_disk "$@"
 boot || true

@@ -125,10 +125,11 @@ describe('one home', () => {
     expect(having(/process\s*\.\s*(exit|exitCode|abort|reallyExit)\b/)).toEqual(['cli/main.ts'])
   })
 
-  it('of child processes are the driver that is a program and credential helpers: nothing else is started', () => {
+  it('of child processes are two programs of drivers and credential helpers: nothing else is started', () => {
     const starting = imports.filter(({ specifier }) => /child_process|worker_threads|cluster/.test(specifier))
     expect(starting.map(({ file }) => relative(LIB, file)).sort()).toEqual([
       'driver/fuse-overlayfs/program.ts',
+      'driver/zfs/command.ts',
       'transfer/registry/credential-helper.ts',
     ])
   })

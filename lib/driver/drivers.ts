@@ -16,7 +16,7 @@ export interface DriverOptions {
 type Opener = (home: string, options: DriverOptions) => Driver | Promise<Driver>
 
 /** In Docker's order of preference. */
-export const DRIVER_NAMES = ['overlay2', 'fuse-overlayfs', 'btrfs', 'vfs'] as const
+export const DRIVER_NAMES = ['overlay2', 'fuse-overlayfs', 'btrfs', 'zfs', 'vfs'] as const
 
 export type DriverName = (typeof DRIVER_NAMES)[number]
 
@@ -25,6 +25,7 @@ const OPENERS: Readonly<Record<DriverName, Opener>> = {
   'fuse-overlayfs': async (home, options) =>
     (await import('./fuse-overlayfs/driver.ts')).openFuseOverlayfs(home, options),
   btrfs: async (home, options) => (await import('./btrfs/driver.ts')).openBtrfs(home, options),
+  zfs: async (home, options) => (await import('./zfs/driver.ts')).openZfs(home, options),
   vfs: async (home, options) => (await import('./vfs/driver.ts')).openVfs(home, options),
 }
 

@@ -51,7 +51,8 @@ const KINDS = {
   },
   zfs: {
     why: 'keeps no whiteouts (RENAME_WHITEOUT) before OpenZFS 2.2',
-    remedy: 'upgrade OpenZFS, or put the data root on ext4, xfs or btrfs (a zvol takes them)',
+    remedy:
+      'upgrade OpenZFS, use the driver zfs, or put the data root on ext4, xfs or btrfs (a zvol takes them)',
   },
 } as const satisfies Record<string, Kind>
 

@@ -6,13 +6,14 @@
  *     overlay/<id>/root            the whole tree, unchanged files as hard links to the parent's
  *     vfs/dir/<id>                 the whole tree
  *     btrfs/subvolumes/<id>        the whole tree
- *     zfs/graph/<id>               the whole tree, while its dataset is mounted there
+ *     zfs/graph/<id>               the whole tree, while its dataset is mounted there; else the dataset is mounted
  *     fuse-overlayfs/<id>/diff     as aufs
  */
 import { join } from 'node:path'
-import { OverlaidError } from '../errors.ts'
+import { hasCode, OverlaidError } from '../errors.ts'
 import { walk } from '../fs/walk.ts'
 import type { OwnedFd } from '../native/fd.ts'
+import { mountIDAt } from '../native/mount.ts'
 import type { FileGetter } from './driver.ts'
 import type { ForeignName } from './foreign-names.ts'
 import { TreeFiles } from './tree/files.ts'
@@ -40,17 +41,19 @@ const FORMATS: Readonly<Record<ForeignName, Format>> = {
 
 export class ForeignLayers {
   readonly #home: string
+  readonly #name: ForeignName
   readonly #format: Format
 
   /** @param root the data root */
   constructor(root: string, name: ForeignName) {
     this.#home = join(root, name)
+    this.#name = name
     this.#format = FORMATS[name]
   }
 
   /** The files of `id` by their names in its archive. @throws ERR_DAMAGED */
-  openFiles(id: string): Promise<FileGetter> {
-    return Promise.resolve(new TreeFiles(id, this.#open(id)))
+  async openFiles(id: string): Promise<FileGetter> {
+    return new TreeFiles(id, await this.#open(id))
   }
 
   /**
@@ -67,8 +70,8 @@ export class ForeignLayers {
     parent: string | undefined,
     options: { readonly signal?: AbortSignal },
   ): AsyncGenerator<TarPiece, void, undefined> {
-    using tree = this.#open(id)
-    using below = parent === undefined ? undefined : this.#open(parent)
+    using tree = await this.#open(id)
+    using below = parent === undefined ? undefined : await this.#open(parent)
     const changes = await compareTrees(tree.fd, below?.fd, options)
     yield* naiveDiffPieces(tree.fd, changes, options.signal)
   }
@@ -78,7 +81,7 @@ export class ForeignLayers {
     id: string,
     { signal }: { readonly signal?: AbortSignal },
   ): AsyncGenerator<TarPiece, void, undefined> {
-    using folder = this.#open(id)
+    using folder = await this.#open(id)
     const packer = new TreePacker()
     let skipBelow = Infinity
     const reading = { xattrs: true, bodies: SMALL_BODY, ...(signal && { signal }) }
@@ -96,13 +99,34 @@ export class ForeignLayers {
     yield* packer.takeAll()
   }
 
-  #open(id: string): OwnedFd {
+  async #open(id: string): Promise<OwnedFd> {
     const path = join(this.#home, this.#format.folder(id))
+    // An empty folder may be the place of a mount.
+    if (this.#name === 'zfs' && (await mountIDAt(path)) === undefined) {
+      const mounted = await openDataset(this.#home, id)
+      if (mounted !== undefined) return mounted
+    }
     if (isFolder(path)) return openFolder(path)
     throw new OverlaidError('ERR_DAMAGED', `the layer's folder ${path} is not there`, {
       path,
-      hint: 'on btrfs or zfs the subvolume or dataset has to be mounted there',
+      hint: 'on btrfs or zfs the subvolume or dataset has to be there, and its pool imported',
     })
+  }
+}
+
+/** The root of a layer's dataset; undefined where the home is on no ZFS, as in a copy, or has none of this name. */
+async function openDataset(home: string, id: string): Promise<OwnedFd | undefined> {
+  const { openZfs } = await import('./zfs/driver.ts')
+  try {
+    const tree = await openZfs(home, { durability: 'none' }).open(id, { readOnly: true })
+    try {
+      return openFolder(`/proc/self/fd/${String(tree.fd.fd)}/.`)
+    } finally {
+      await tree[Symbol.asyncDispose]()
+    }
+  } catch (error) {
+    if (hasCode(error, 'ERR_UNSUPPORTED_FS', 'ERR_LAYER_NOT_FOUND')) return undefined
+    throw error
   }
 }
 

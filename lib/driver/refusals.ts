@@ -3,7 +3,7 @@ import { OverlaidError } from '../errors.ts'
 
 export function noSizes(name: string): OverlaidError {
   return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver ${name} cannot limit the size of a container`, {
-    hint: 'leave the size out, or use another driver: overlay2 on ext4 or XFS with project quotas, or btrfs',
+    hint: 'leave the size out, or use another driver: overlay2 on ext4 or XFS with project quotas, btrfs or zfs',
   })
 }
 

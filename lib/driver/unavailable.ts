@@ -1,9 +1,7 @@
-/** Why a name is no driver of this version: gone from Docker, not there yet, or never one. */
+/** Why a name is no driver of this version: gone from Docker, or never one. */
 import { OverlaidError } from '../errors.ts'
 import { DRIVER_NAMES } from './drivers.ts'
 import { isForeignName } from './foreign-names.ts'
-import { DOCKER_ORDER } from './order.ts'
-import { missingOfZfs } from './zfs/presence.ts'
 
 interface Retired {
   readonly was: string
@@ -34,7 +32,6 @@ const RETIRED: ReadonlyMap<string, Retired> = new Map([
 export function unavailable(name: string, root: string): OverlaidError {
   const retired = RETIRED.get(name)
   if (retired !== undefined) return gone(name, retired, root)
-  if (DOCKER_ORDER.includes(name)) return notYet(name)
   return new OverlaidError(
     'ERR_INVALID_ARGUMENT',
     `no driver is called ${JSON.stringify(name)}; there are ${DRIVER_NAMES.join(', ')}`,
@@ -54,12 +51,4 @@ function gone(name: string, { was, deprecated, removed }: Retired, root: string)
         '`docker commit` its containers, `docker save` its images, and load those',
     },
   )
-}
-
-function notYet(name: string): OverlaidError {
-  const missing = name === 'zfs' ? missingOfZfs() : []
-  const also = missing.length === 0 ? '' : `, and this machine lacks ${missing.join(' and ')}`
-  return new OverlaidError('ERR_DRIVER_MISMATCH', `this version does not have the driver ${name}${also}`, {
-    hint: `use one of ${DRIVER_NAMES.join(', ')}`,
-  })
 }

@@ -43,6 +43,9 @@ export const OVERLAYFS_MAGIC = 0x794c7630
 /** f_type of btrfs. */
 export const BTRFS_MAGIC = 0x9123683e
 
+/** f_type of ZFS. */
+export const ZFS_MAGIC = 0x2fc12fc1
+
 /** The name of an f_type, as docker prints it (`extfs` for ext2, 3 and 4, which share one); else hexadecimal. */
 export function fsTypeName(type: number): string {
   return MAGICS.get(type) ?? `0x${type.toString(16)}`

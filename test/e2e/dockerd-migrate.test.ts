@@ -10,7 +10,7 @@ import { sha256 } from '../helpers/image.ts'
 import { loopFileSystem, type LoopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { GIB } from '../helpers/sizes.ts'
-import { dumpTree } from '../helpers/tree.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 import { type CommandResult, overlaid } from './support/command.ts'
 import { bothImages } from './support/images.ts'
 

@@ -65,8 +65,8 @@ describe.skipIf(missing('canMount', 'canMknod', 'canTrustedXattr', 'canFuse'))('
     rmSync(root, { recursive: true })
   }
 
-  // Those of btrfs are in btrfs.test.ts.
-  const names = failpoints().filter((name) => !name.startsWith('driver.btrfs.'))
+  // Those of btrfs are in btrfs.test.ts, those of zfs in ../zfs/crash.test.ts.
+  const names = failpoints().filter((name) => !/^driver\.(btrfs|zfs|zfs-probe)\./.test(name))
   const replacing = names.filter((name) => name.startsWith('layer.replace.') || name === TREE_EXCHANGE)
   const others = names
     .filter((name) => !replacing.includes(name))

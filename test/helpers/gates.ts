@@ -98,6 +98,16 @@ const attempts = {
   canLoop: () => tryFileSystem('mkfs.ext4', '-q', '-F'),
   hasXfs: () => tryFileSystem('mkfs.xfs', '-q', '-f'),
   hasBtrfs: () => tryFileSystem('mkfs.btrfs', '-q', '-f'),
+  /** A pool in a file. */
+  hasZfs: () =>
+    inTempDir((dir) => {
+      const image = join(dir, 'image')
+      writeFileSync(image, '')
+      truncateSync(image, 320 * 1024 * 1024)
+      const name = `overlaid-gate-${String(process.pid)}`
+      run('zpool', 'create', '-o', 'cachefile=none', '-m', join(dir, 'm'), name, image)
+      run('zpool', 'destroy', '-f', name)
+    }),
   /** Project quotas of ext4 (CONFIG_QFMT_V2) and of XFS (CONFIG_XFS_QUOTA), which not every kernel is built with. */
   hasProjectQuota: () => {
     tryMounting('loop,prjquota', 'mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota')

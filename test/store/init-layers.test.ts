@@ -8,7 +8,7 @@ import { missing } from '../helpers/gates.ts'
 import { buildImage } from '../helpers/image.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { archiveOf, newStore, nginxImage, storeFolders } from '../helpers/store.ts'
-import { dumpTree } from '../helpers/tree.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 
 watchLeaks(() => storeFolders)
 afterEach(async () => {

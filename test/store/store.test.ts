@@ -57,13 +57,17 @@ describe.skipIf(missing('canMount', 'hasBinding'))('opening a store', () => {
     })
   })
 
-  it('with another driver, or of another driver’s root, is refused', async () => {
-    await expect(Store.open(newRoot(), { driver: 'zfs' })).rejects.toMatchObject({
-      code: 'ERR_DRIVER_MISMATCH',
-    })
+  it('with a driver, or of one’s root, is refused by that where it cannot work, and never another’s', async () => {
     const root = newRoot()
     mkdirSync(join(root, 'zfs/graph'), { recursive: true })
-    await expect(Store.open(root)).rejects.toMatchObject({ code: 'ERR_DRIVER_MISMATCH' })
+    for (const options of [{}, { driver: 'zfs' }]) {
+      await using store = await Store.open(root, options)
+      expect(store.driver.name).toBe('zfs')
+      await expect(store.images.load(archiveOf(nginxImage()))).rejects.toMatchObject({
+        code: 'ERR_UNSUPPORTED_FS',
+        message: expect.stringContaining('the driver zfs needs ZFS') as string,
+      })
+    }
   })
 
   it('of a driver that Docker has no more is refused with what to do', async () => {

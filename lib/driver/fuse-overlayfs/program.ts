@@ -1,18 +1,16 @@
-/** The program fuse-overlayfs: the only one that is ever started, by an argv of its own and never by a shell. */
+/** The program fuse-overlayfs: started by an argv of its own and never by a shell. */
 import { type ChildProcess, execFile, spawn, type SpawnOptions } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
-import { isAbsolute, join } from 'node:path'
 import { promisify } from 'node:util'
 import { OverlaidError } from '../../errors.ts'
+import { findProgram } from '../../fs/find-program.ts'
 import { binding } from '../../native/binding.ts'
 import { CAP } from '../../native/flags.ts'
 
 export const PROGRAM = 'fuse-overlayfs'
 
-/** The first of its name in PATH. @throws ERR_NO_PROGRAM */
-export function findProgram(): string {
-  const folders = (process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(':').filter(isAbsolute)
-  const found = folders.map((folder) => join(folder, PROGRAM)).find(isExecutable)
+/** @throws ERR_NO_PROGRAM */
+export function expectProgram(): string {
+  const found = findProgram(PROGRAM)
   if (found !== undefined) return found
   throw new OverlaidError(
     'ERR_NO_PROGRAM',
@@ -21,16 +19,6 @@ export function findProgram(): string {
       hint: `install it: apt-get install ${PROGRAM}, or the same with dnf, apk or pacman`,
     },
   )
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    // Any errno: it is not there, or not for us; the next folder may have one.
-    return false
-  }
 }
 
 export interface StartOptions {
@@ -81,6 +69,6 @@ export function start(
 
 /** As it says of itself, e.g. `1.10`. */
 export async function programVersion(): Promise<string> {
-  const { stdout } = await promisify(execFile)(findProgram(), ['--version'], { env: {} })
+  const { stdout } = await promisify(execFile)(expectProgram(), ['--version'], { env: {} })
   return /fuse-overlayfs:? (?:version )?(\d\S*)/.exec(stdout)?.[1] ?? 'unknown'
 }

@@ -1,0 +1,24 @@
+/** Programs in the folders of PATH. */
+import { accessSync, constants } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+/** The first of its name; undefined where there is none. */
+export function findProgram(
+  name: string,
+  path: string = process.env['PATH'] ?? DEFAULT_PATH,
+): string | undefined {
+  const folders = path.split(':').filter(isAbsolute)
+  return folders.map((folder) => join(folder, name)).find(isExecutable)
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    // Any errno: it is not there, or not for us; the next folder may have one.
+    return false
+  }
+}
