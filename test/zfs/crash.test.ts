@@ -16,9 +16,13 @@ const WORK = `
   const id = (digit) => digit.repeat(64)
   async function* empty() { yield Buffer.alloc(1024) }
   const staged = async (work) => {
-    await using layer = await driver.stage()
-    await layer.apply(empty())
-    await work(layer)
+    const layer = await driver.stage()
+    try {
+      await layer.apply(empty())
+      await work(layer)
+    } finally {
+      await layer.discard()
+    }
   }
   await staged((layer) => layer.commit(id('a'), undefined))
   await staged((layer) => layer.commit(id('b'), id('a')))

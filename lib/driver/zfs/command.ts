@@ -12,7 +12,7 @@ const MAX_OUTPUT = 64 << 20
 
 const turns = pLimit(COMMANDS)
 
-/** Why it refused, by what it prints: its exit status is 1 for all. */
+/** Why it refused, by what it prints: its exit status does not tell. */
 export type Reason = 'exists' | 'missing' | 'busy' | 'dependents' | 'forbidden' | 'absent' | 'full' | 'other'
 
 /** In the locale C. The texts are of libzfs (lib/libzfs/libzfs_util.c) and cmd/zfs. */

@@ -91,7 +91,10 @@ export async function listSnapshots(parent: string): Promise<Snapshot[]> {
   return rows(text).map(([name = '', deferred]) => ({ name, isDeferred: deferred === 'on' }))
 }
 
-/** The limit on what the dataset takes, without what it shares with the snapshot that it is a clone of. */
+/**
+ * The limit on what the dataset takes, without what it shares with the snapshot that it is a clone of. `refquota` counts
+ * that too: ZFS refuses one that is less than the image, and a larger one says nothing of what is written.
+ */
 export async function setQuota(name: string, bytes: number): Promise<void> {
   await zfs('set', `quota=${String(bytes)}`, expectName(name))
 }
