@@ -13,11 +13,13 @@ Napi::Object Init(Napi::Env /*env*/, Napi::Object exports) {
   overlaid::RegisterCopy(exports);
   overlaid::RegisterCopyTree(exports);
   overlaid::RegisterCrc64(exports);
+  overlaid::RegisterDevmapper(exports);
   overlaid::RegisterDir(exports);
   overlaid::RegisterFileops(exports);
   overlaid::RegisterFscontext(exports);
   overlaid::RegisterFsmount(exports);
   overlaid::RegisterLock(exports);
+  overlaid::RegisterLoop(exports);
   overlaid::RegisterMount(exports);
   overlaid::RegisterMountDetached(exports);
   overlaid::RegisterNamei(exports);

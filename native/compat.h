@@ -3,6 +3,9 @@
 // same on every libc.
 #pragma once
 
+#include <linux/dm-ioctl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -123,5 +126,17 @@ constexpr uint64_t kStatmountMntPoint = 0x10;
 constexpr uint64_t kStatmountFsType = 0x20;
 constexpr uint64_t kStatmountMntOpts = 0x80;    // 6.11, some stable kernels before
 constexpr uint64_t kStatmountSbSource = 0x200;  // 6.13
+
+// DM_GET_TARGET_VERSION (5.4).
+constexpr unsigned long kDmGetTargetVersion = _IOWR(DM_IOCTL, 17, struct dm_ioctl);
+
+// LOOP_CONFIGURE and its struct loop_config (5.8).
+constexpr unsigned long kLoopConfigure = 0x4C0A;
+struct LoopConfig {
+  uint32_t fd;
+  uint32_t block_size;
+  loop_info64 info;
+  uint64_t reserved[8];
+};
 
 }  // namespace overlaid::sys

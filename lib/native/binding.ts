@@ -17,6 +17,7 @@ import { OverlaidError } from '../errors.ts'
 import type { Binding } from './calls.ts'
 import { toSyscallError } from './syscall-error.ts'
 
+export type * from './block-calls.ts'
 export type * from './btrfs-calls.ts'
 export type * from './calls.ts'
 

@@ -1,4 +1,5 @@
 /** What the addon's functions take and give. */
+import type { BlockCalls } from './block-calls.ts'
 import type { BtrfsCalls } from './btrfs-calls.ts'
 import type { QuotaCalls } from './quota.ts'
 
@@ -172,7 +173,7 @@ export interface CodecStep {
 }
 
 /** The addon's functions. */
-export interface Binding extends BtrfsCalls, QuotaCalls {
+export interface Binding extends BlockCalls, BtrfsCalls, QuotaCalls {
   mount(source: Bytes, target: Bytes, type: string, flags: number, data: Bytes): Promise<void>
   /**
    * mount(2) as if it gave a descriptor: on a thread of its own, in a private copy of the mount namespace, with
