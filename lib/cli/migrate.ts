@@ -9,7 +9,7 @@ export const verb: Verb<[root: string], { from?: string }> = {
   options: [
     {
       flags: '--from <driver>',
-      does: 'aufs, overlay, vfs, btrfs, zfs or fuse-overlayfs; default: the one there',
+      does: 'aufs, overlay, vfs, btrfs, zfs, fuse-overlayfs or devicemapper; default: the one there',
     },
   ],
   examples: [
@@ -19,7 +19,9 @@ export const verb: Verb<[root: string], { from?: string }> = {
   notes:
     'The old files are read as files: neither the driver nor kernel support for it is needed. Layers keep their ' +
     'diffIDs where Docker kept the record of their archives, each proved by its digest. Containers are not moved. ' +
-    'A dockerd may run on the old root, unless that is the new one too; when it removes what is being read, nothing is moved.',
+    'A dockerd may run on the old root, unless that is the new one too; when it removes what is being read, nothing is ' +
+    'moved. Of devicemapper the files data and metadata are read, by a kernel with thin pools (modprobe dm-thin-pool), ' +
+    'while dockerd does not run; nothing is written to them.',
   async run(context, [root], { from }) {
     const { openStore, out, signal } = context
     await using store = await openStore('write')

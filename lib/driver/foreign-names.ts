@@ -1,5 +1,13 @@
-/** The drivers of Docker's whose layers can be read as files: see foreign.ts. */
-export const FOREIGN_NAMES = ['aufs', 'overlay', 'vfs', 'btrfs', 'zfs', 'fuse-overlayfs'] as const
+/** The drivers of Docker's whose layers can be read without them: see foreign.ts. */
+export const FOREIGN_NAMES = [
+  'aufs',
+  'overlay',
+  'vfs',
+  'btrfs',
+  'zfs',
+  'fuse-overlayfs',
+  'devicemapper',
+] as const
 
 export type ForeignName = (typeof FOREIGN_NAMES)[number]
 

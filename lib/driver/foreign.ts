@@ -8,6 +8,8 @@
  *     btrfs/subvolumes/<id>        the whole tree
  *     zfs/graph/<id>               the whole tree, while its dataset is mounted there; else the dataset is mounted
  *     fuse-overlayfs/<id>/diff     as aufs
+ *
+ * Those of devicemapper are on devices of a pool, which devicemapper/pool.ts opens.
  */
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../errors.ts'
@@ -23,6 +25,17 @@ import { type TarPiece, TarStream } from './tar-stream.ts'
 import { isPackable, SMALL_BODY, TreePacker } from './tree-packer.ts'
 import { compareTrees } from './upper/changes.ts'
 
+/** A layer's folder while it can be read. */
+export interface LayerTree extends AsyncDisposable {
+  readonly fd: OwnedFd
+}
+
+/** The folders of a driver's layers. */
+export interface LayerFolders extends AsyncDisposable {
+  /** @throws ERR_DAMAGED */
+  open(id: string): Promise<LayerTree>
+}
+
 interface Format {
   /** Below the driver's home. */
   readonly folder: (id: string) => string
@@ -30,7 +43,7 @@ interface Format {
   readonly isWhole: boolean
 }
 
-const FORMATS: Readonly<Record<ForeignName, Format>> = {
+const FORMATS: Readonly<Record<Exclude<ForeignName, 'devicemapper'>, Format>> = {
   aufs: { folder: (id) => join('diff', id), isWhole: false },
   overlay: { folder: (id) => join(id, 'root'), isWhole: true },
   vfs: { folder: (id) => join('dir', id), isWhole: true },
@@ -39,21 +52,36 @@ const FORMATS: Readonly<Record<ForeignName, Format>> = {
   'fuse-overlayfs': { folder: (id) => join(id, 'diff'), isWhole: false },
 }
 
-export class ForeignLayers {
-  readonly #home: string
-  readonly #name: ForeignName
-  readonly #format: Format
+/** Opens what the driver `name` left in the data root `root`. */
+export async function openForeignLayers(root: string, name: ForeignName): Promise<ForeignLayers> {
+  const home = join(root, name)
+  if (name === 'devicemapper') {
+    const { ThinPool } = await import('./devicemapper/pool.ts')
+    return new ForeignLayers(await ThinPool.open(home), true)
+  }
+  const format = FORMATS[name]
+  const folders = name === 'zfs' ? new Datasets(home, format) : new PlainFolders(home, format)
+  return new ForeignLayers(folders, format.isWhole)
+}
 
-  /** @param root the data root */
-  constructor(root: string, name: ForeignName) {
-    this.#home = join(root, name)
-    this.#name = name
-    this.#format = FORMATS[name]
+export class ForeignLayers implements AsyncDisposable {
+  readonly #folders: LayerFolders
+  readonly #isWhole: boolean
+
+  /** @param isWhole the folders show the parents' content too */
+  constructor(folders: LayerFolders, isWhole: boolean) {
+    this.#folders = folders
+    this.#isWhole = isWhole
   }
 
   /** The files of `id` by their names in its archive. @throws ERR_DAMAGED */
   async openFiles(id: string): Promise<FileGetter> {
-    return new TreeFiles(id, await this.#open(id))
+    const tree = await this.#folders.open(id)
+    const files = new TreeFiles(id, tree.fd)
+    return {
+      open: (name) => files.open(name),
+      [Symbol.asyncDispose]: () => tree[Symbol.asyncDispose](),
+    }
   }
 
   /**
@@ -61,7 +89,7 @@ export class ForeignLayers {
    * @param parent the id of its parent, undefined for a base layer
    */
   tar(id: string, parent: string | undefined, options: { readonly signal?: AbortSignal } = {}): TarStream {
-    const pieces = this.#format.isWhole ? this.#compared(id, parent, options) : this.#packed(id, options)
+    const pieces = this.#isWhole ? this.#compared(id, parent, options) : this.#packed(id, options)
     return new TarStream(pieces, options)
   }
 
@@ -70,10 +98,10 @@ export class ForeignLayers {
     parent: string | undefined,
     options: { readonly signal?: AbortSignal },
   ): AsyncGenerator<TarPiece, void, undefined> {
-    using tree = await this.#open(id)
-    using below = parent === undefined ? undefined : await this.#open(parent)
-    const changes = await compareTrees(tree.fd, below?.fd, options)
-    yield* naiveDiffPieces(tree.fd, changes, options.signal)
+    await using tree = await this.#folders.open(id)
+    await using below = parent === undefined ? undefined : await this.#folders.open(parent)
+    const changes = await compareTrees(tree.fd.fd, below?.fd.fd, options)
+    yield* naiveDiffPieces(tree.fd.fd, changes, options.signal)
   }
 
   /** AUFS' marks are those of layer tars: they are packed as they are. */
@@ -81,11 +109,11 @@ export class ForeignLayers {
     id: string,
     { signal }: { readonly signal?: AbortSignal },
   ): AsyncGenerator<TarPiece, void, undefined> {
-    using folder = await this.#open(id)
+    await using folder = await this.#folders.open(id)
     const packer = new TreePacker()
     let skipBelow = Infinity
     const reading = { xattrs: true, bodies: SMALL_BODY, ...(signal && { signal }) }
-    for await (const entries of walk(folder.fd, reading)) {
+    for await (const entries of walk(folder.fd.fd, reading)) {
       for (const entry of entries) {
         if (entry.depth > skipBelow) continue
         skipBelow = isAufsOwn(entry.name) ? entry.depth : Infinity
@@ -99,34 +127,58 @@ export class ForeignLayers {
     yield* packer.takeAll()
   }
 
-  async #open(id: string): Promise<OwnedFd> {
-    const path = join(this.#home, this.#format.folder(id))
-    // An empty folder may be the place of a mount.
-    if (this.#name === 'zfs' && (await mountIDAt(path)) === undefined) {
-      const mounted = await openDataset(this.#home, id)
-      if (mounted !== undefined) return mounted
-    }
-    if (isFolder(path)) return openFolder(path)
-    throw new OverlaidError('ERR_DAMAGED', `the layer's folder ${path} is not there`, {
-      path,
-      hint: 'on btrfs or zfs the subvolume or dataset has to be there, and its pool imported',
-    })
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#folders[Symbol.asyncDispose]()
   }
 }
 
-/** The root of a layer's dataset; undefined where the home is on no ZFS, as in a copy, or has none of this name. */
-async function openDataset(home: string, id: string): Promise<OwnedFd | undefined> {
-  const { openZfs } = await import('./zfs/driver.ts')
-  try {
-    const tree = await openZfs(home, { durability: 'none' }).open(id, { readOnly: true })
-    try {
-      return openFolder(`/proc/self/fd/${String(tree.fd.fd)}/.`)
-    } finally {
-      await tree[Symbol.asyncDispose]()
+/** Layers that are folders of the data root. */
+class PlainFolders implements LayerFolders {
+  protected readonly home: string
+  readonly #pathIn: (id: string) => string
+
+  constructor(home: string, { folder }: Format) {
+    this.home = home
+    this.#pathIn = folder
+  }
+
+  async open(id: string): Promise<LayerTree> {
+    const path = join(this.home, this.#pathIn(id))
+    const mounted = await this.openUnmounted(id, path)
+    if (mounted !== undefined) return mounted
+    if (!isFolder(path)) {
+      throw new OverlaidError('ERR_DAMAGED', `the layer's folder ${path} is not there`, {
+        path,
+        hint: 'on btrfs or zfs the subvolume or dataset has to be there, and its pool imported',
+      })
     }
-  } catch (error) {
-    if (hasCode(error, 'ERR_UNSUPPORTED_FS', 'ERR_LAYER_NOT_FOUND')) return undefined
-    throw error
+    const fd = openFolder(path)
+    return { fd, [Symbol.asyncDispose]: () => fd.closeAsync() }
+  }
+
+  /** What is to be mounted to be read. */
+  protected openUnmounted(_id: string, _path: string): Promise<LayerTree | undefined> {
+    return Promise.resolve(undefined)
+  }
+
+  /** It holds nothing open itself. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve()
+  }
+}
+
+/** Datasets, whose folders are the places of their mounts. */
+class Datasets extends PlainFolders {
+  /** Undefined where it is mounted, and where the home is on no ZFS, as in a copy, or has none of this name. */
+  protected override async openUnmounted(id: string, path: string): Promise<LayerTree | undefined> {
+    if ((await mountIDAt(path)) !== undefined) return undefined
+    const { openZfs } = await import('./zfs/driver.ts')
+    try {
+      return await openZfs(this.home, { durability: 'none' }).open(id, { readOnly: true })
+    } catch (error) {
+      if (hasCode(error, 'ERR_UNSUPPORTED_FS', 'ERR_LAYER_NOT_FOUND')) return undefined
+      throw error
+    }
   }
 }
 

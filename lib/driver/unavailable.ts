@@ -39,15 +39,14 @@ export function unavailable(name: string, root: string): OverlaidError {
 }
 
 function gone(name: string, { was, deprecated, removed }: Retired, root: string): OverlaidError {
-  const migrate = `images: overlaid --root NEW migrate --from ${name} ${root}, into a new data root`
-  const again = 'images: pull or load them again into a new data root'
   return new OverlaidError(
     'ERR_DRIVER_MISMATCH',
     `Docker's driver ${name} (${was}) is gone: deprecated in Docker ${deprecated}, removed in ${removed}`,
     {
       path: root,
       hint:
-        `${isForeignName(name) ? migrate : again}; what is only in ${root}: start a Docker before ${removed} on it, ` +
+        `images: overlaid --root NEW migrate --from ${name} ${root}, into a new data root; ` +
+        `what is only in ${root}: start a Docker before ${removed} on it, ` +
         '`docker commit` its containers, `docker save` its images, and load those',
     },
   )

@@ -1,10 +1,11 @@
 /** The images that another driver of Docker's left in a data root, as a source to load from. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { ForeignLayers } from '../driver/foreign.ts'
+import { type ForeignLayers, openForeignLayers } from '../driver/foreign.ts'
 import type { ForeignName } from '../driver/foreign-names.ts'
 import { OverlaidError } from '../errors.ts'
 import { isFolder } from '../fs/folder.ts'
+import { Undo } from '../fs/undo.ts'
 import { chainIDs } from '../oci/chain-id.ts'
 import { type ImageConfig, parseConfig } from '../oci/config.ts'
 import { type ChainID, type DiffID, type Digest, Measured } from '../oci/digest.ts'
@@ -27,7 +28,8 @@ export interface ForeignSource extends ImageSource {
 /**
  * Reads `image/<name>` of the data root `root`. A layer whose `tar-split.json.gz` is there comes out byte for byte; of
  * one without, the archive is made anew from its files, and when that is another, so is the image's id.
- * @throws ERR_INVALID_ARGUMENT where that driver has left nothing; ERR_DAMAGED
+ * @throws ERR_INVALID_ARGUMENT where that driver has left nothing; ERR_DAMAGED; of devicemapper also
+ * ERR_UNSUPPORTED_KERNEL and ERR_STORE_LOCKED
  */
 export async function openForeignSource(
   root: string,
@@ -41,8 +43,11 @@ export async function openForeignSource(
       hint: `they are in ${name}/ and image/${name}/ of Docker's data root`,
     })
   }
-  const reader = new ForeignReader(paths, new ForeignLayers(root, name), options)
-  return { images: await reader.images(), [Symbol.asyncDispose]: () => Promise.resolve() }
+  await using undo = new Undo()
+  const layers = undo.add(await openForeignLayers(root, name))
+  const images = await new ForeignReader(paths, layers, options).images()
+  const kept = undo.keep()
+  return { images, [Symbol.asyncDispose]: () => kept[Symbol.asyncDispose]() }
 }
 
 /** Whether the driver's layers and what Docker notes of its images are in the data root. */

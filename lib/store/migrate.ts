@@ -8,7 +8,7 @@ import type { LoadOptions, LoadReport } from './image-store.ts'
 import { loadImages } from './load.ts'
 
 export interface MigrateOptions extends LoadOptions {
-  /** aufs, overlay, vfs, btrfs, zfs or fuse-overlayfs; without it the only one of them that has images there. */
+  /** aufs, overlay, vfs, btrfs, zfs, fuse-overlayfs or devicemapper; without it the only one of them that has images there. */
   readonly from?: string
 }
 
@@ -23,9 +23,9 @@ export interface MigrateReport {
 }
 
 /**
- * Copies; the old root stays as it is, and a dockerd may run on it: layers do not change. One that goes meanwhile ends the
- * migration, and nothing is left of that.
- * @throws ERR_INVALID_ARGUMENT, ERR_UNSUPPORTED_KERNEL, ERR_DAMAGED, and as loading
+ * Copies; the old root stays as it is, and a dockerd may run on it, unless its driver is devicemapper: layers do not
+ * change. One that goes meanwhile ends the migration, and nothing is left of that.
+ * @throws ERR_INVALID_ARGUMENT, ERR_UNSUPPORTED_KERNEL, ERR_STORE_LOCKED, ERR_DAMAGED, and as loading
  */
 export async function migrateImages(
   store: StoreContext,
@@ -52,12 +52,6 @@ function onlyName(root: string): string {
 }
 
 function unreadable(from: string): OverlaidError {
-  if (from === 'devicemapper') {
-    const text =
-      "devicemapper's layers are block devices in a thin pool, not files: overlaid cannot read them"
-    const hint = 'start a Docker up to 24.0 with that driver, `docker save` the images, and load them here'
-    return new OverlaidError('ERR_UNSUPPORTED_KERNEL', text, { hint })
-  }
   const text = `layers of ${JSON.stringify(from)} cannot be migrated; those of ${FOREIGN_NAMES.join(', ')} can`
   return new OverlaidError('ERR_INVALID_ARGUMENT', text)
 }

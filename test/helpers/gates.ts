@@ -113,6 +113,23 @@ const attempts = {
     tryMounting('loop,prjquota', 'mkfs.ext4', '-q', '-F', '-O', 'quota,project', '-E', 'quotatype=prjquota')
     tryMounting('loop,prjquota', 'mkfs.xfs', '-q', '-f')
   },
+  /** Thin pools of the device mapper, and the program that makes them. */
+  hasThinPools: () =>
+    inTempDir((dir) => {
+      const loops = ['metadata', 'data'].map((name) => {
+        const path = join(dir, name)
+        writeFileSync(path, '')
+        truncateSync(path, 4 * 1024 * 1024)
+        return run('losetup', '--find', '--show', path).trim()
+      })
+      const name = `overlaid-gate-${String(process.pid)}`
+      try {
+        run('dmsetup', 'create', name, '--table', `0 8192 thin-pool ${loops.join(' ')} 128 0`)
+        run('dmsetup', 'remove', '--retry', name)
+      } finally {
+        run('losetup', '--detach', ...loops)
+      }
+    }),
   hasSquashfs: () =>
     inTempDir((dir) => {
       mkdirSync(join(dir, 'empty'))

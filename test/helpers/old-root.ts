@@ -10,18 +10,39 @@ export type OldDriver = 'aufs' | 'overlay' | 'vfs' | 'fuse-overlayfs'
 
 /** Writes all that `store` has into the data root `root`, as `driver` would have. */
 export async function writeOldRoot(store: Store, root: string, driver: OldDriver): Promise<void> {
+  copyRecords(store, root, driver)
+  for (const { id, parents, tar } of await layersOf(store)) {
+    WRITERS[driver](join(root, driver), id, parents, tar)
+  }
+}
+
+/** What Docker notes of images and layers. */
+export function copyRecords(store: Store, root: string, driver: string): void {
   mkdirSync(join(root, 'image'), { recursive: true })
   cpSync(join(store.root, 'image/overlay2'), join(root, 'image', driver), { recursive: true })
+}
+
+export interface OldLayer {
+  /** The cacheID. */
+  readonly id: string
+  /** The nearest first. */
+  readonly parents: readonly string[]
+  readonly tar: Buffer
+}
+
+/** All layers, each after its parents. */
+export async function layersOf(store: Store): Promise<OldLayer[]> {
   const layers = new Map((await store.layers.list()).map((layer) => [layer.chainID as string, layer]))
   const parentsOf = (layer: LayerSummary): string[] => {
     const parent = layer.parent === undefined ? undefined : layers.get(layer.parent)
     return parent === undefined ? [] : [parent.cacheID, ...parentsOf(parent)]
   }
-  const byDepth = [...layers.values()].sort((a, b) => parentsOf(a).length - parentsOf(b).length)
-  for (const layer of byDepth) {
+  const found: OldLayer[] = []
+  for (const layer of layers.values()) {
     const tar = await collect(store.layers.tar(layer.chainID))
-    WRITERS[driver](join(root, driver), layer.cacheID, parentsOf(layer), tar)
+    found.push({ id: layer.cacheID, parents: parentsOf(layer), tar })
   }
+  return found.sort((a, b) => a.parents.length - b.parents.length)
 }
 
 type Writer = (home: string, id: string, parents: readonly string[], tar: Buffer) => void
@@ -64,7 +85,7 @@ function unpack(dir: string, tar: Buffer): void {
 }
 
 /** A file that another tree links to is replaced, not written to. */
-function unpackOnto(dir: string, tar: Buffer): void {
+export function unpackOnto(dir: string, tar: Buffer): void {
   const names = execFileSync('tar', ['-tf', '-'], { input: tar, encoding: 'utf8' }).split('\n')
   for (const name of names) {
     const [, parent = '', deleted] = /^(.*?)\.wh\.([^/]+)$/.exec(name) ?? []

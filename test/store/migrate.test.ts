@@ -1,11 +1,11 @@
 /** Images that other drivers of Docker's left, taken over. */
-import { readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { collect } from '../../lib/driver-suite/streams.ts'
 import { Store } from '../../lib/store/store.ts'
 import { startChild } from '../helpers/child.ts'
-import { missing } from '../helpers/gates.ts'
+import { closedBecause, missing } from '../helpers/gates.ts'
 import { buildImage } from '../helpers/image.ts'
 import { loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
@@ -210,11 +210,37 @@ describe.skipIf(missing('canMount', 'hasBinding'))('migrate', () => {
   })
 
   it.each([
-    ['devicemapper', 'ERR_UNSUPPORTED_KERNEL'],
     ['overlay2', 'ERR_INVALID_ARGUMENT'],
     ['nonesuch', 'ERR_INVALID_ARGUMENT'],
   ])('does not read %s', async (from, code) => {
     const store = await newStore()
     await expect(store.images.migrate(newRoot(), { from })).rejects.toMatchObject({ code })
+  })
+  /** With the images of another driver's, which are looked for first. */
+  async function devicemapperRoot(): Promise<string> {
+    const { root } = await oldRoot('vfs')
+    renameSync(join(root, 'image/vfs'), join(root, 'image/devicemapper'))
+    mkdirSync(join(root, 'devicemapper/devicemapper'), { recursive: true })
+    return root
+  }
+
+  it('says that a pool of LVM’s is none of devicemapper’s it reads', async () => {
+    const store = await newStore()
+    await expect(store.images.migrate(await devicemapperRoot())).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+      message: expect.stringContaining('direct-lvm') as string,
+      hint: expect.stringContaining('`docker save`') as string,
+    })
+  })
+
+  // Where it has: test/thin.
+  it.runIf(closedBecause('hasThinPools'))('says what a kernel without thin pools lacks', async () => {
+    const root = await devicemapperRoot()
+    for (const name of ['data', 'metadata']) writeFileSync(join(root, 'devicemapper/devicemapper', name), '')
+    const store = await newStore()
+    await expect(store.images.migrate(root)).rejects.toMatchObject({
+      code: 'ERR_UNSUPPORTED_KERNEL',
+      hint: expect.stringMatching(/^modprobe dm-thin-pool,.* `docker save`/) as string,
+    })
   })
 })
