@@ -15,6 +15,7 @@ export default defineConfig({
       tier('kernel', ['test/{native,driver,store}/**/*.test.ts'], 60_000),
       tier('quota', ['test/quota/**/*.test.ts'], 300_000),
       tier('zfs', ['test/zfs/**/*.test.ts'], 600_000),
+      tier('thin', ['test/thin/**/*.test.ts'], 300_000),
       tier('fault', ['test/fault/**/*.test.ts'], 600_000),
       tier('fuzz', ['test/fuzz/**/*.test.ts'], 300_000),
       tier('e2e', ['test/{e2e,package}/**/*.test.ts'], 600_000),

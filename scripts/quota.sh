@@ -1,6 +1,6 @@
 #!/bin/sh
-# The tests of size limits: here when the running kernel has the project quotas of ext4 and XFS, which is found by trying,
-# else under Debian's kernel in a virtual machine (scripts/guest.sh).
+# The tests of size limits and of thin pools: here when the running kernel has the project quotas of ext4 and XFS and the
+# device mapper's thin pools, which is found by trying, else under Debian's kernel in a virtual machine (scripts/guest.sh).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -19,10 +19,15 @@ enforces() {
   return $status
 }
 
+has_thin_pools() {
+  dmsetup targets 2>/dev/null | grep -q '^thin-pool' || modprobe -q dm-thin-pool 2>/dev/null
+}
+
 # The tests start the built library and command.
-set -- node node_modules/vitest/vitest.mjs run --project quota "$@"
-if enforces mkfs.ext4 -q -F -O quota,project -E quotatype=prjquota && enforces mkfs.xfs -q -f; then
+set -- node node_modules/vitest/vitest.mjs run --project quota --project thin "$@"
+if enforces mkfs.ext4 -q -F -O quota,project -E quotatype=prjquota && enforces mkfs.xfs -q -f && has_thin_pools; then
   exec "$@"
 fi
-echo "this kernel has no project quotas: the tests run in a virtual machine, emulated, which takes minutes"
+echo "this kernel lacks project quotas or thin pools: the tests run in a virtual machine, emulated, which takes minutes"
+export GUEST_MODULES=dm_thin_pool GUEST_PROGRAMS=dmsetup
 exec scripts/guest.sh "$@"
