@@ -28,7 +28,7 @@ import {
   type ThinFileSystem,
   writeThinRoot,
 } from '../helpers/thin-pool.ts'
-import { dumpTree } from '../helpers/tree.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 
 const REFS = ['nginx:1', 'python:3']
 const COMMAND = join(import.meta.dirname, '../../dist/cli/main.cjs')
