@@ -22,6 +22,7 @@ const ORDER = [
   'changes',
   'diff',
   'remove',
+  'drivers',
   'start',
   'memory',
 ]
@@ -61,8 +62,9 @@ it was measured: a run of some benchmarks leaves the others' tables as they are.
 
 How to read it:
 
-- Trust ratios, not times. The contenders of a table take turns in one run, each turn on a fresh ext4, and the first
-  turn's output is compared: trees, lists or names must be equal before a time counts.
+- Trust ratios, not times. The contenders of a table take turns in one run, each turn on a fresh file system,
+  ext4 unless the contender names another, and the first turn's output is compared: trees, lists or names must be equal
+  before a time counts.
 - The number is the median of the rounds, with the smallest and the largest beside it. "× base" is how many times better
   than the contender in bold: 2 is half of its time, or twice its rate.
 - "runs" says what the clock ran around. _process_: a whole command, its start included. _in process_: calls in a program

@@ -22,12 +22,13 @@ export async function task(work) {
 
 /**
  * A task on a store that is open before and closed after it.
- * @template {{ root: string, durability?: 'none' | 'full' }} P
+ * @template {{ root: string, driver?: string, durability?: 'none' | 'full' }} P
  * @param {(store: import('../../../lib/index.ts').Store, parameters: P) => Promise<unknown>} work
  */
 export async function storeTask(work) {
   await task(async ({ Store }, /** @type {P} */ parameters) => {
-    const store = await Store.open(parameters.root, { durability: parameters.durability ?? 'none' })
+    const { root, driver, durability = 'none' } = parameters
+    const store = await Store.open(root, { durability, ...(driver !== undefined && { driver }) })
     try {
       return await work(store, parameters)
     } finally {

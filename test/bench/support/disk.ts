@@ -2,8 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { loopFileSystem, type LoopFileSystem } from '../../helpers/loopfs.ts'
 import { mountsBelow } from '../../../lib/driver-suite/leaks.ts'
+import { type FileSystemKind, loopFileSystem, type LoopFileSystem } from '../../helpers/loopfs.ts'
 
 const SHARED_MEMORY = '/dev/shm'
 const TMPFS_MAGIC = 0x01021994
@@ -25,11 +25,11 @@ export function isInMemory(): boolean {
 }
 
 /**
- * A fresh ext4 with a journal. Never re-used: ext4 gives the inodes of the last minute's deletions out again only
+ * A fresh file system, ext4 with a journal by default. Never re-used: ext4 gives the inodes of the last minute's deletions out again only
  * after a long search, so 50,000 files written where as many were deleted take ten times as long.
  */
-export function benchDisk(size: number): LoopFileSystem {
-  return loopFileSystem('ext4', size, PLACE)
+export function benchDisk(size: number, kind: FileSystemKind = 'ext4'): LoopFileSystem {
+  return loopFileSystem(kind, size, PLACE)
 }
 
 /** Undoes the mounts that a contender leaves below `dir`: containers/storage binds its folder to itself. */

@@ -7,6 +7,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { type Build, BUILDS, COMPARED } from './builds.ts'
+import type { FileSystemKind } from '../../helpers/loopfs.ts'
 import { benchDisk } from './disk.ts'
 import type { Goal } from './goal.ts'
 import { report } from './report.ts'
@@ -33,6 +34,8 @@ export interface Contender {
   /** Of ours: which build. */
   readonly build?: Build
   readonly needs?: readonly Tool[]
+  /** The file system that it works on; ext4 by default. */
+  readonly on?: FileSystemKind
   /** `dir` is empty, on a file system that nothing was on before. */
   readonly run: (dir: string) => Sample | Promise<Sample>
 }
@@ -77,7 +80,7 @@ export async function race(plan: Race): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     // Every other round backwards: nobody always comes after the same one.
     for (const { contender, row } of round % 2 === 0 ? turns : turns.toReversed()) {
-      using disk = benchDisk(plan.disk)
+      using disk = benchDisk(plan.disk, contender.on)
       const { values, output } = await contender.run(disk.dir)
       for (const [name, value] of Object.entries(values)) row.values[name]?.push(value)
       if (round === 0 && output !== undefined) same.expect(contender.name, await output())

@@ -17,7 +17,7 @@ function machine(): string {
   const distribution = /^PRETTY_NAME="(.*)"$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'Linux'
   const size = `${availableParallelism().toString()} × ${model}, ${(totalmem() / GIB).toFixed(0)} GiB`
   const place = isInMemory() ? 'in memory' : 'on disk'
-  return `${size}, kernel ${release()}, ${distribution}, Node ${process.version}, ext4 on a loop file ${place}`
+  return `${size}, kernel ${release()}, ${distribution}, Node ${process.version}, file systems on loop files ${place}`
 }
 
 export function report(measured: Omit<Result, 'machine' | 'date'>): void {

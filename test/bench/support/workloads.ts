@@ -60,12 +60,12 @@ export function smallFiles(count: number = SMALL_FILES): Promise<string> {
   })
 }
 
-/** One file of {@link LARGE_SIZE} random bytes, as a layer tar. */
-export function largeFile(): Promise<string> {
-  return cached(`file-${String(LARGE_SIZE)}.tar`, (path) => {
+/** One file `file` of random bytes, as a layer tar. */
+export function largeFile(size: number = LARGE_SIZE): Promise<string> {
+  return cached(`file-${String(size)}.tar`, (path) => {
     const dir = `${path}.dir`
     mkdirSync(dir)
-    execFileSync('sh', ['-c', 'head -c "$0" /dev/urandom > "$1"', String(LARGE_SIZE), join(dir, 'file')])
+    execFileSync('sh', ['-c', 'head -c "$0" /dev/urandom > "$1"', String(size), join(dir, 'file')])
     packTar(path, dir, { clamp: true })
   })
 }
