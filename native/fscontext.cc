@@ -12,6 +12,7 @@
 #include "mapped_tree.h"
 #include "new_mount.h"
 #include "register.h"
+#include "resolve.h"
 
 namespace overlaid {
 namespace {
@@ -25,8 +26,30 @@ struct Parameter {
   std::optional<std::string> values;
   std::optional<std::string> path;
   bool by_name = false;
-  // A detached clone of the directory, with the ids that this user namespace maps.
+  // The directory in a detached clone, with the ids that this user namespace maps.
   std::optional<int> userns_fd;
+};
+
+// Clones of the directory where paths start, one for each user namespace and not one for each
+// layer: closing a clone costs as much as mounting a dozen layers, since the kernel waits for all
+// CPUs to have let go of it.
+class Clones {
+ public:
+  explicit Clones(int cwd) : cwd_(cwd) {}
+
+  Result<int> Mapped(int userns_fd) {
+    for (const auto& [number, tree] : trees_) {
+      if (number == userns_fd) return tree.get();
+    }
+    auto tree = CloneTree(cwd_, ".", userns_fd);
+    if (!tree) return tree.error();
+    trees_.emplace_back(userns_fd, std::move(*tree));
+    return trees_.back().second.get();
+  }
+
+ private:
+  int cwd_;
+  std::vector<std::pair<int, Fd>> trees_;
 };
 
 struct Request {
@@ -54,13 +77,15 @@ Status SetDirectory(int context, int cwd, const Parameter& parameter) {
   return Fsconfig({context, sys::kFsconfigSetString, parameter.key.c_str(), name.c_str(), 0});
 }
 
-// The clone must stay open until the context is created: a tree that nobody holds is no layer.
-Status SetMapped(int context, int cwd, const Parameter& parameter, std::vector<Fd>& clones) {
-  auto tree = CloneTree(cwd, *parameter.path, parameter.userns_fd);
+// The clone must stay open until the context is created: a tree that nobody holds is no layer. What
+// is looked up in it stays in it: an absolute name or a link that leads out would be a layer whose
+// ids are not mapped.
+Status SetMapped(int context, const Parameter& parameter, Clones& clones) {
+  auto tree = clones.Mapped(*parameter.userns_fd);
   if (!tree) return tree.error();
-  clones.push_back(std::move(*tree));
-  return Fsconfig(
-      {context, sys::kFsconfigSetFd, parameter.key.c_str(), nullptr, clones.back().get()});
+  const Fd fd(OpenInRoot(*tree, *parameter.path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+  if (!fd) return SysError{.code = errno, .syscall = "openat2", .path = *parameter.path};
+  return Fsconfig({context, sys::kFsconfigSetFd, parameter.key.c_str(), nullptr, fd.get()});
 }
 
 Status SetEach(int context, const std::string& key, const std::string& values) {
@@ -71,10 +96,10 @@ Status SetEach(int context, const std::string& key, const std::string& values) {
   return Done{};
 }
 
-Status Set(int context, const Fd& cwd, const Parameter& parameter, std::vector<Fd>& clones) {
+Status Set(int context, const Fd& cwd, const Parameter& parameter, Clones& clones) {
   if (parameter.values) return SetEach(context, parameter.key, *parameter.values);
   if (parameter.path) {
-    auto set = parameter.userns_fd ? SetMapped(context, cwd.get(), parameter, clones)
+    auto set = parameter.userns_fd ? SetMapped(context, parameter, clones)
                                    : SetDirectory(context, cwd.get(), parameter);
     if (!set && set.error().path == parameter.key) set.error().dest = parameter.path;
     return set;
@@ -94,7 +119,7 @@ Status SetAll(int context, const Request& request) {
     if (!opened) return opened.error();
     cwd = std::move(*opened);
   }
-  std::vector<Fd> clones;
+  Clones clones(cwd.get());
   for (uint32_t i = 0; i < request.parameters.size(); i++) {
     if (auto set = Set(context, cwd, request.parameters[i], clones); !set) {
       set.error().index = i;

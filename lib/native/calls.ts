@@ -132,7 +132,10 @@ export type FsParameter =
    * `byName` as the string /proc/self/fd/N.
    */
   | { readonly key: string; readonly path: Bytes; readonly byName?: boolean }
-  /** A detached clone of it, with the ids that a user namespace maps (6.15 for overlay). */
+  /**
+   * The directory in a detached clone of `cwd`, with the ids that a user namespace maps (6.15 for overlay). Links are
+   * followed inside `cwd` alone.
+   */
   | ({ readonly key: string } & MappedFolder)
 
 /** A directory whose ids are mapped by MOUNT_ATTR_IDMAP (5.12). */
