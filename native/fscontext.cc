@@ -30,26 +30,44 @@ struct Parameter {
   std::optional<int> userns_fd;
 };
 
-// Clones of the directory where paths start, one for each user namespace and not one for each
-// layer: closing a clone costs as much as mounting a dozen layers, since the kernel waits for all
-// CPUs to have let go of it.
-class Clones {
+// Layers whose ids are mapped, found in a clone of the directory where paths start: one for each
+// user namespace and not one for each layer, since closing a clone costs as much as mounting a
+// dozen layers (the kernel waits for all CPUs). All stay open until the context is created: a tree
+// that nobody holds is no layer.
+class MappedLayers {
  public:
-  explicit Clones(int cwd) : cwd_(cwd) {}
+  explicit MappedLayers(int cwd) : cwd_(cwd) {}
 
-  Result<int> Mapped(int userns_fd) {
-    for (const auto& [number, tree] : trees_) {
+  Result<int> Open(const std::string& path, int userns_fd) {
+    auto tree = CloneFor(userns_fd);
+    if (!tree) return tree.error();
+    // An absolute name or a link that leads out would be a layer whose ids are not mapped.
+    Fd fd(OpenInRoot(*tree, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+    if (!fd && errno == EACCES) {
+      // The folders above belong to ids that are not mapped, over which no capability has power.
+      auto own = CloneTree(cwd_, path, userns_fd);
+      if (!own) return own.error();
+      fd = std::move(*own);
+    }
+    if (!fd) return SysError{.code = errno, .syscall = "openat2", .path = path};
+    layers_.push_back(std::move(fd));
+    return layers_.back().get();
+  }
+
+ private:
+  Result<int> CloneFor(int userns_fd) {
+    for (const auto& [number, tree] : clones_) {
       if (number == userns_fd) return tree.get();
     }
     auto tree = CloneTree(cwd_, ".", userns_fd);
     if (!tree) return tree.error();
-    trees_.emplace_back(userns_fd, std::move(*tree));
-    return trees_.back().second.get();
+    clones_.emplace_back(userns_fd, std::move(*tree));
+    return clones_.back().second.get();
   }
 
- private:
   int cwd_;
-  std::vector<std::pair<int, Fd>> trees_;
+  std::vector<std::pair<int, Fd>> clones_;
+  std::vector<Fd> layers_;
 };
 
 struct Request {
@@ -77,15 +95,10 @@ Status SetDirectory(int context, int cwd, const Parameter& parameter) {
   return Fsconfig({context, sys::kFsconfigSetString, parameter.key.c_str(), name.c_str(), 0});
 }
 
-// The clone must stay open until the context is created: a tree that nobody holds is no layer. What
-// is looked up in it stays in it: an absolute name or a link that leads out would be a layer whose
-// ids are not mapped.
-Status SetMapped(int context, const Parameter& parameter, Clones& clones) {
-  auto tree = clones.Mapped(*parameter.userns_fd);
-  if (!tree) return tree.error();
-  const Fd fd(OpenInRoot(*tree, *parameter.path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
-  if (!fd) return SysError{.code = errno, .syscall = "openat2", .path = *parameter.path};
-  return Fsconfig({context, sys::kFsconfigSetFd, parameter.key.c_str(), nullptr, fd.get()});
+Status SetMapped(int context, const Parameter& parameter, MappedLayers& layers) {
+  auto fd = layers.Open(*parameter.path, *parameter.userns_fd);
+  if (!fd) return fd.error();
+  return Fsconfig({context, sys::kFsconfigSetFd, parameter.key.c_str(), nullptr, *fd});
 }
 
 Status SetEach(int context, const std::string& key, const std::string& values) {
@@ -96,10 +109,10 @@ Status SetEach(int context, const std::string& key, const std::string& values) {
   return Done{};
 }
 
-Status Set(int context, const Fd& cwd, const Parameter& parameter, Clones& clones) {
+Status Set(int context, const Fd& cwd, const Parameter& parameter, MappedLayers& mapped) {
   if (parameter.values) return SetEach(context, parameter.key, *parameter.values);
   if (parameter.path) {
-    auto set = parameter.userns_fd ? SetMapped(context, parameter, clones)
+    auto set = parameter.userns_fd ? SetMapped(context, parameter, mapped)
                                    : SetDirectory(context, cwd.get(), parameter);
     if (!set && set.error().path == parameter.key) set.error().dest = parameter.path;
     return set;
@@ -119,9 +132,9 @@ Status SetAll(int context, const Request& request) {
     if (!opened) return opened.error();
     cwd = std::move(*opened);
   }
-  Clones clones(cwd.get());
+  MappedLayers mapped(cwd.get());
   for (uint32_t i = 0; i < request.parameters.size(); i++) {
-    if (auto set = Set(context, cwd, request.parameters[i], clones); !set) {
+    if (auto set = Set(context, cwd, request.parameters[i], mapped); !set) {
       set.error().index = i;
       return set;
     }

@@ -222,7 +222,10 @@ export interface Driver {
   emptyTrash(): Promise<number>
   /** Begins to delete in the background what remove() set aside in this process, as {@link emptyTrash} does. */
   emptyTrashSoon(): void
-  /** Waits for what emptyTrashSoon() began. @throws what failed there since this was last called */
+  /**
+   * Waits for what emptyTrashSoon() began, and lets go of what is kept for the next mount.
+   * @throws what failed there since this was last called
+   */
   idle(): Promise<void>
   /** Fills an empty layer made by create(). Returns the size as diffSize would. */
   applyDiff(

@@ -1,6 +1,15 @@
 /** Layers whose ids are mapped: what the container has, what is on disk, and that nothing below is touched. */
 import { execFileSync } from 'node:child_process'
-import { chownSync, existsSync, lstatSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  lstatSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { IDMap } from '../../lib/driver/id-map.ts'
@@ -163,6 +172,20 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace')
     await fd.closeAsync()
     expect(owner(join(driver.home, 'top/diff/home/file'))).toBe('101000:101001')
     expect(existsSync(join(driver.home, 'trash/0'))).toBe(false)
+  })
+
+  it('takes no layer from outside the home, whose ids would not be mapped', async ({ skip }) => {
+    using userns = await openUserNamespace(MAP)
+    const takesFds = await takesMappedFds(driver.home, ['l', 'trash'], userns.fd)
+    skip(!takesFds, 'before Linux 6.15 each layer is a clone of its own')
+    symlinkSync(join(fs.dir, 'lost+found'), join(driver.home, 'l/OUT'))
+    for (const outside of ['l/OUT', join(fs.dir, 'lost+found')]) {
+      const request = { home: driver.home, lowers: ['mid/diff', outside] }
+      await expect(mountOverlay({ ...request, idMap: { usernsFd: userns.fd } })).rejects.toMatchObject({
+        code: 'ENOENT',
+        syscall: 'openat2',
+      })
+    }
   })
 
   it('goes over 100 layers', async () => {

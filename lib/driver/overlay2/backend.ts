@@ -36,6 +36,8 @@ export interface UpperBackend {
   readonly server?: string
   /** See Driver.isDead; there where `server` is. */
   isDead?(id: string, path: string): Promise<boolean>
+  /** Lets go of what is kept for the next mount. */
+  release?(): Promise<void>
   /** Waits, not for ever, until the program that served `id` has ended. */
   ended?(id: string): Promise<void>
 }

@@ -30,6 +30,7 @@ import { readFeatures } from './features.ts'
 import { folderOf } from './layout.ts'
 import { mountLayer } from './mount-layer.ts'
 import { UpperDriver } from './upper-driver.ts'
+import { UserNamespaces } from './user-namespaces.ts'
 import { openParentView, openView } from './view.ts'
 
 export type Overlay2Driver = UpperDriver
@@ -38,6 +39,7 @@ class Overlay2Backend implements UpperBackend {
   readonly name = 'overlay2'
   readonly marking = { marks: OVERLAY_MARKS }
   readonly home: Home
+  readonly #namespaces = new UserNamespaces()
 
   constructor(home: Home) {
     this.home = home
@@ -56,7 +58,7 @@ class Overlay2Backend implements UpperBackend {
   }
 
   mountLayer(id: string, options: OpenOptions): Promise<Detached> {
-    return mountLayer(this.home, id, options)
+    return mountLayer(this.home, id, options, this.#namespaces)
   }
 
   openView(id: string): Promise<DetachedMount> {
@@ -65,6 +67,10 @@ class Overlay2Backend implements UpperBackend {
 
   openParentView(id: string): Promise<DetachedMount | undefined> {
     return openParentView(this.home.path, id)
+  }
+
+  async release(): Promise<void> {
+    await this.#namespaces.release()
   }
 
   async status(): Promise<readonly (readonly [string, string])[]> {

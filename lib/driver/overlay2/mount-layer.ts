@@ -3,11 +3,11 @@ import { lstatSync } from 'node:fs'
 import type { OpenOptions } from '../driver.ts'
 import type { Home } from '../home/home.ts'
 import { expectReadOnly, readIDMap } from '../home/id-map-file.ts'
-import { openUserNamespace } from '../id-map.ts'
 import { noteFeatures, readFeatures } from './features.ts'
 import { folderOf, type LayerFolder } from './layout.ts'
 import { existingFolder, readLower } from './links.ts'
 import { mountOverlay, type OverlayMount } from './mount.ts'
+import type { UserNamespaces } from './user-namespaces.ts'
 import { lowerLinks, mountView } from './view.ts'
 
 /** The merged tree of `id`, read-only where a child was made on it. @throws ERR_LAYER_NOT_FOUND, as mountOverlay() */
@@ -15,6 +15,7 @@ export async function mountLayer(
   { path: home, durability }: Home,
   id: string,
   options: OpenOptions,
+  namespaces: UserNamespaces,
 ): Promise<OverlayMount> {
   const folder = folderOf(home, id)
   const lowers = lowerLinks(readLower(folder))
@@ -31,8 +32,7 @@ export async function mountLayer(
   const layers = lowers.length === 0 ? { lowers, upper } : { lowers, upper, work: `${id}/work` }
   const request = { home, ...layers, options: { ...options, ...features, readOnly } }
   if (idMap === undefined) return mountOverlay(request)
-  using userns = await openUserNamespace(idMap)
-  return await mountOverlay({ ...request, idMap: { usernsFd: userns.fd } })
+  return await namespaces.use(idMap, (usernsFd) => mountOverlay({ ...request, idMap: { usernsFd } }))
 }
 
 export function isCommitted({ committed }: LayerFolder): boolean {

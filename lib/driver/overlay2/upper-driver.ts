@@ -73,6 +73,14 @@ export class UpperDriver extends HomeDriver implements Driver {
     return (await this.#backend.isDead?.(id, path)) ?? false
   }
 
+  override async idle(): Promise<void> {
+    try {
+      await super.idle()
+    } finally {
+      await this.#backend.release?.()
+    }
+  }
+
   async stage(): Promise<StagedLayer> {
     await this.prepare()
     const { stageLayer } = await import('./stage.ts')
