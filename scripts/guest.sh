@@ -24,10 +24,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # shellcheck disable=SC2206
-modules=(virtio_pci virtio_blk loop overlay quota_v2 xfs btrfs fuse ${GUEST_MODULES:-})
+modules=(virtio_pci virtio_blk loop overlay quota_v2 xfs btrfs fuse vfat nls_cp437 nls_ascii ${GUEST_MODULES:-})
 # shellcheck disable=SC2206
 programs=(sh bash node strace mount umount losetup findmnt dd sync chattr lsattr tune2fs mkfs.ext4 mkfs.xfs mkfs.btrfs
-  setfattr fuse-overlayfs find tar ls cat env mknod chown setpriv nsenter stat ln touch chmod test true unshare chroot truncate rm mkdir mkfifo mv cp
+  mkfs.vfat setfattr fuse-overlayfs find tar ls cat env mknod chown setpriv nsenter stat ln touch chmod test true unshare
+  chroot truncate rm mkdir mkfifo mv cp
   ${GUEST_PROGRAMS:-})
 extra=${GUEST_EXTRA:-}
 
