@@ -3,6 +3,7 @@ import { chmodSync, readdirSync, readFileSync, renameSync, rmSync, statSync, wri
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { MountOptions } from '../../lib/driver/driver.ts'
+import { collect, listed } from '../../lib/driver-suite/streams.ts'
 import { TarStream } from '../../lib/driver/tar-stream.ts'
 import { naiveDiffPieces } from '../../lib/driver/tree/naive-diff.ts'
 import { compareTrees } from '../../lib/driver/upper/changes.ts'
@@ -11,13 +12,12 @@ import type { Container } from '../../lib/store/container.ts'
 import type { Image } from '../../lib/store/image-store.ts'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
-import { buildImage, collect } from '../helpers/image.ts'
+import { buildImage } from '../helpers/image.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { MIB } from '../helpers/sizes.ts'
 import { archiveOf, members, newStore, storeFolders } from '../helpers/store.ts'
 import { readAll } from '../helpers/tar.ts'
-import { dumpTree } from '../helpers/tree.ts'
-import { listed } from '../suites/driver-case.ts'
+import { dumpTree } from '../../lib/driver-suite/tree.ts'
 
 watchLeaks(() => storeFolders)
 
