@@ -69,6 +69,8 @@ build() {
   apt=backports unpack "$work/done/root" zfsutils-linux libzfs6linux libzpool6linux libnvpair3linux libuutil3linux
   rm -rf "${cache:?}/$version"
   mv "$work/done" "$cache/$version"
+  # exec comes before the trap.
+  rm -rf "$work"
 }
 
 # The tests start the built library.
