@@ -16,7 +16,7 @@ export interface Meta {
   readonly mode?: number
   readonly uid?: number
   readonly gid?: number
-  /** Seconds; default {@link DEFAULT_MTIME}. */
+  /** Seconds; default 1,700,000,000. */
   readonly mtime?: number
   readonly mtimeNsec?: number
   readonly xattrs?: Readonly<Record<string, Bytes>>
@@ -175,7 +175,7 @@ export interface DumpOptions {
   readonly mtime?: boolean
   /** Default true. False leaves the root's own line out. */
   readonly root?: boolean
-  /** Which attributes are printed; default all but {@link isKernelXattr}. */
+  /** Which attributes are printed; default all but isKernelXattr. */
   readonly xattrs?: (name: string) => boolean
   /** Paths (relative) to leave out, with all below them. */
   readonly skip?: (path: Buffer) => boolean

@@ -1,7 +1,6 @@
 /** Why a name is no driver of this version: gone from Docker, or never one. */
 import { OverlaidError } from '../errors.ts'
 import { DRIVER_NAMES } from './drivers.ts'
-import { isForeignName } from './foreign-names.ts'
 
 interface Retired {
   readonly was: string
