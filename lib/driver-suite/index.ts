@@ -7,11 +7,13 @@ export { mountsBelow, openFiles } from './leaks.ts'
 export {
   blockAt,
   charAt,
+  DEFAULT_MTIME,
   dirAt,
   dumpTree,
   fifoAt,
   fileAt,
   hardlinkAt,
+  isKernelXattr,
   opaqueAt,
   symlinkAt,
   tree,

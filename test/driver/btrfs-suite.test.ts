@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe } from 'vitest'
 import { openBtrfs } from '../../lib/driver/btrfs/driver.ts'
 import { missing } from '../helpers/gates.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
-import { driverSuite } from '../suites/driver-suite.ts'
+import { driverSuite, OF_FILE_SYSTEM } from '../suites/driver-suite.ts'
 
 for (const quotas of [false, true]) {
   const name = quotas ? 'btrfs with quotas' : 'btrfs'
@@ -20,14 +20,17 @@ for (const quotas of [false, true]) {
       fs.dispose()
     })
 
-    driverSuite({
-      name,
-      factory: () => {
-        const home = join(fs.dir, `root-${(count++).toString()}`, 'btrfs')
-        const open = () => openBtrfs(home, { durability: quotas ? 'none' : 'full' })
-        return { driver: open(), reopen: open, dispose: () => undefined }
+    driverSuite(
+      {
+        name,
+        factory: () => {
+          const home = join(fs.dir, `root-${(count++).toString()}`, 'btrfs')
+          const open = () => openBtrfs(home, { durability: quotas ? 'none' : 'full' })
+          return { driver: open(), reopen: open, dispose: () => undefined }
+        },
+        supports: { readOnlyParents: false, lowerdirs: false, quota: true, idMaps: true },
       },
-      supports: { readOnlyParents: false, lowerdirs: false, quota: true, idMaps: true },
-    })
+      quotas ? OF_FILE_SYSTEM : undefined,
+    )
   })
 }

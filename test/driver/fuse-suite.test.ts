@@ -7,7 +7,7 @@ import { openFuseOverlayfs } from '../../lib/driver/fuse-overlayfs/driver.ts'
 import { serversEnded } from '../helpers/fuse.ts'
 import { missing } from '../helpers/gates.ts'
 import { type FileSystemKind, type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
-import { driverSuite } from '../suites/driver-suite.ts'
+import { driverSuite, OF_FILE_SYSTEM } from '../suites/driver-suite.ts'
 
 const KINDS: readonly (FileSystemKind | 'overlay')[] = [
   'tmpfs',
@@ -43,15 +43,18 @@ for (const kind of KINDS) {
       fs.dispose()
     })
 
-    driverSuite({
-      name: `fuse-overlayfs on ${kind}`,
-      factory: () => {
-        const home = join(dir, `root-${(count++).toString()}`, 'fuse-overlayfs')
-        const open = () => openFuseOverlayfs(home, { durability: kind === 'ext4' ? 'full' : 'none' })
-        return { driver: open(), reopen: open, dispose: () => undefined }
+    driverSuite(
+      {
+        name: `fuse-overlayfs on ${kind}`,
+        factory: () => {
+          const home = join(dir, `root-${(count++).toString()}`, 'fuse-overlayfs')
+          const open = () => openFuseOverlayfs(home, { durability: kind === 'ext4' ? 'full' : 'none' })
+          return { driver: open(), reopen: open, dispose: () => undefined }
+        },
+        // A name of a whiteout is four bytes longer. A process for each mount: a deep chain once takes time enough.
+        supports: { linksBelow: false, maxName: 251, maxDepth: kind === 'tmpfs' ? 128 : 16 },
       },
-      // A name of a whiteout is four bytes longer. A process for each mount: a deep chain once takes time enough.
-      supports: { linksBelow: false, maxName: 251, maxDepth: kind === 'tmpfs' ? 128 : 16 },
-    })
+      kind === 'tmpfs' || kind === 'overlay' ? undefined : OF_FILE_SYSTEM,
+    )
   })
 }

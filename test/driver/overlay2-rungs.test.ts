@@ -10,7 +10,7 @@ import type * as Mounting from '../../lib/driver/overlay2/mount.ts'
 import { bestRung, type Rung, RUNGS } from '../../lib/native/rung.ts'
 import { missing } from '../helpers/gates.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
-import { driverSuite } from '../suites/driver-suite.ts'
+import { driverSuite, OF_MOUNTS } from '../suites/driver-suite.ts'
 
 /** The rung that mounts are made by, and which they were made by. */
 const ladder = vi.hoisted(() => ({ via: undefined as Rung | undefined, taken: new Set<string>() }))
@@ -53,15 +53,18 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canUserNamespace')).each(VARI
       fs.dispose()
     })
 
-    driverSuite({
-      name: `overlay2 by ${rung}`,
-      factory: () => {
-        const home = join(fs.dir, below, `root-${(count++).toString()}`, 'overlay2')
-        const open = () => openOverlay2(home, { durability: 'none' })
-        return { driver: open(), reopen: open, dispose: () => undefined }
+    driverSuite(
+      {
+        name: `overlay2 by ${rung}`,
+        factory: () => {
+          const home = join(fs.dir, below, `root-${(count++).toString()}`, 'overlay2')
+          const open = () => openOverlay2(home, { durability: 'none' })
+          return { driver: open(), reopen: open, dispose: () => undefined }
+        },
+        supports: { idMaps: true },
       },
-      supports: { idMaps: true },
-    })
+      OF_MOUNTS,
+    )
 
     it('took that rung each time, or a clone for a single layer', () => {
       expect([...ladder.taken].sort()).toEqual(['clone', rung].sort())

@@ -1,8 +1,40 @@
-/** The driver suite with vitest’s functions. */
+/** The driver suite with vitest's functions, whole or by the groups of its cases. */
 import { describe, it } from 'vitest'
 import { driverSuite as register, type DriverSuiteOptions } from '../../lib/driver-suite/index.ts'
 
-/** Registers the cases. */
-export function driverSuite(options: DriverSuiteOptions): void {
-  register({ describe, it }, options)
+/** The groups that lean on the file system below; the rest is the driver's own work, and tried on another one. */
+export const OF_FILE_SYSTEM = [
+  'graphtest',
+  'get and put',
+  'a layer keeps',
+  'remove',
+  'a writable layer',
+  'the home',
+]
+
+/** The groups that lean on how a layer is mounted. */
+export const OF_MOUNTS = [
+  'graphtest',
+  'get and put',
+  'open',
+  'committed layers',
+  'a layer keeps',
+  'diff',
+  'openFiles',
+  'a writable layer',
+]
+
+/** Registers the cases, all or those of some groups. */
+export function driverSuite(options: DriverSuiteOptions, groups?: readonly string[]): void {
+  const isWanted = (title: string): boolean =>
+    title.startsWith('driver suite: ') || (groups?.includes(title) ?? true)
+  register(
+    {
+      describe: (title, cases) => {
+        if (isWanted(title)) describe(title, cases)
+      },
+      it,
+    },
+    options,
+  )
 }
