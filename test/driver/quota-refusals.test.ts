@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Driver } from '../../lib/driver/driver.ts'
+import { openFuseOverlayfs } from '../../lib/driver/fuse-overlayfs/driver.ts'
 import { openOverlay2 } from '../../lib/driver/overlay2/driver.ts'
 import { openVfs } from '../../lib/driver/vfs/driver.ts'
 import { missing } from '../helpers/gates.ts'
@@ -47,17 +48,28 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasXfs', 'hasBtrfs
     expect(hint).toContain('rootflags=prjquota')
   })
 
-  it.each(['tmpfs', 'btrfs'] as const)('on %s says that it has none', async (kind) => {
-    const { message } = await refused(open(kind).driver)
-    expect(message).toContain('needs the project quotas of ext4 or XFS')
-  })
+  const DRIVERS = { overlay2: openOverlay2, vfs: openVfs, 'fuse-overlayfs': openFuseOverlayfs }
+  const names = (Object.keys(DRIVERS) as (keyof typeof DRIVERS)[]).filter(
+    (name) => name !== 'fuse-overlayfs' || !missing('canFuse'),
+  )
 
-  it('is refused by vfs', async () => {
-    const { fs } = open('ext4')
-    const driver = openVfs(join(fs.dir, 'vfs'), { durability: 'none' })
-    await driver.prepare()
-    expect((await refused(driver)).message).toContain('the driver vfs cannot limit the size')
-  })
+  it.each(names)(
+    'of %s on a tmpfs is none, on btrfs the driver btrfs’, on ext4 one to be turned on',
+    async (name) => {
+      const message = async (kind: FileSystemKind): Promise<{ message: string; hint: string }> => {
+        const { fs: other } = open(kind)
+        const told = await refused(DRIVERS[name](join(other.dir, name), { durability: 'none' }))
+        other.dispose()
+        return told
+      }
+      const takes = 'that takes the project quotas of ext4 or XFS'
+      expect((await message('tmpfs')).message).toContain(`cannot be limited on tmpfs: ${takes}`)
+      const onBtrfs = await message('btrfs')
+      expect(onBtrfs.message).toContain(`cannot be limited on btrfs: ${takes}`)
+      expect(onBtrfs.hint).toContain('use the driver btrfs')
+      expect((await message('ext4')).hint).toContain('tune2fs -O quota,project')
+    },
+  )
 
   it.each([0, -1, 1.5, NaN])('of %d bytes is no size', async (size) => {
     const { driver } = open('tmpfs')
