@@ -133,6 +133,7 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a session', () => {
         image: 'web:1',
         mounted: true,
         path: merged,
+        dead: false,
         size: expect.any(Number) as number,
         quota: null,
       },
