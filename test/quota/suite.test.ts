@@ -25,7 +25,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasProjectQuota'))
       const open = () => openOverlay2(home, { durability: 'full' })
       return { driver: open(), reopen: open, dispose: () => undefined }
     },
-    supports: { quota: true },
+    supports: { quota: true, idMaps: true },
   }
   driverSuite(options, ['a writable layer'])
 })
