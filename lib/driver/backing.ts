@@ -53,6 +53,14 @@ export async function describeBacking(dir: string): Promise<Backing> {
   }
 }
 
+/** Where a data root is to be and what that is on, for a refusal: `/srv is extfs`. @param existing {@link nearestExisting} */
+export async function foundBacking(existing: string): Promise<string> {
+  const { name, magic } = await describeBacking(existing)
+  const found = name === '<unknown>' ? `of the unknown kind ${magic}` : name
+  const where = statSync(existing).isDirectory() ? existing : `the place of ${existing}`
+  return `${where} is ${found}`
+}
+
 /** `dir` itself when it exists, else the nearest folder above it that does. */
 export function nearestExisting(dir: string): string {
   for (let path = resolve(dir); ; path = dirname(path)) {

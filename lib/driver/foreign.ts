@@ -59,9 +59,9 @@ export async function openForeignLayers(root: string, name: ForeignName): Promis
     const { ThinPool } = await import('./devicemapper/pool.ts')
     return new ForeignLayers(await ThinPool.open(home), true)
   }
-  const format = FORMATS[name]
-  const folders = name === 'zfs' ? new Datasets(home, format) : new PlainFolders(home, format)
-  return new ForeignLayers(folders, format.isWhole)
+  const { folder, isWhole } = FORMATS[name]
+  const pathOf = (id: string): string => join(home, folder(id))
+  return new ForeignLayers(name === 'zfs' ? new Datasets(home, pathOf) : new PlainFolders(pathOf), isWhole)
 }
 
 export class ForeignLayers implements AsyncDisposable {
@@ -134,18 +134,14 @@ export class ForeignLayers implements AsyncDisposable {
 
 /** Layers that are folders of the data root. */
 class PlainFolders implements LayerFolders {
-  protected readonly home: string
-  readonly #pathIn: (id: string) => string
+  readonly #pathOf: (id: string) => string
 
-  constructor(home: string, { folder }: Format) {
-    this.home = home
-    this.#pathIn = folder
+  constructor(pathOf: (id: string) => string) {
+    this.#pathOf = pathOf
   }
 
   async open(id: string): Promise<LayerTree> {
-    const path = join(this.home, this.#pathIn(id))
-    const mounted = await this.openUnmounted(id, path)
-    if (mounted !== undefined) return mounted
+    const path = this.#pathOf(id)
     if (!isFolder(path)) {
       throw new OverlaidError('ERR_DAMAGED', `the layer's folder ${path} is not there`, {
         path,
@@ -156,25 +152,33 @@ class PlainFolders implements LayerFolders {
     return { fd, [Symbol.asyncDispose]: () => fd.closeAsync() }
   }
 
-  /** What is to be mounted to be read. */
-  protected openUnmounted(_id: string, _path: string): Promise<LayerTree | undefined> {
-    return Promise.resolve(undefined)
-  }
-
   /** It holds nothing open itself. */
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve()
   }
 }
 
-/** Datasets, whose folders are the places of their mounts. */
+/** Datasets, which are mounted to be read where they are not mounted at their folders. */
 class Datasets extends PlainFolders {
-  /** Undefined where it is mounted, and where the home is on no ZFS, as in a copy, or has none of this name. */
-  protected override async openUnmounted(id: string, path: string): Promise<LayerTree | undefined> {
-    if ((await mountIDAt(path)) !== undefined) return undefined
+  readonly #home: string
+  readonly #placeOf: (id: string) => string
+
+  constructor(home: string, placeOf: (id: string) => string) {
+    super(placeOf)
+    this.#home = home
+    this.#placeOf = placeOf
+  }
+
+  override async open(id: string): Promise<LayerTree> {
+    const isMounted = (await mountIDAt(this.#placeOf(id))) !== undefined
+    return (isMounted ? undefined : await this.#mount(id)) ?? (await super.open(id))
+  }
+
+  /** Undefined where the home is on no ZFS, as in a copy, or has none of this name. */
+  async #mount(id: string): Promise<LayerTree | undefined> {
     const { openZfs } = await import('./zfs/driver.ts')
     try {
-      return await openZfs(this.home, { durability: 'none' }).open(id, { readOnly: true })
+      return await openZfs(this.#home, { durability: 'none' }).open(id, { readOnly: true })
     } catch (error) {
       if (hasCode(error, 'ERR_UNSUPPORTED_FS', 'ERR_LAYER_NOT_FOUND')) return undefined
       throw error

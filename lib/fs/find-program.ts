@@ -1,6 +1,7 @@
 /** Programs in the folders of PATH. */
 import { accessSync, constants } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
+import { OverlaidError } from '../errors.ts'
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -11,6 +12,18 @@ export function findProgram(
 ): string | undefined {
   const folders = path.split(':').filter(isAbsolute)
   return folders.map((folder) => join(folder, name)).find(isExecutable)
+}
+
+/**
+ * As {@link findProgram}. @throws ERR_NO_PROGRAM
+ * @param what it is called, with its name
+ * @param install how to get it
+ */
+export function expectProgram(name: string, what: string, install: string): string {
+  const found = findProgram(name)
+  if (found !== undefined) return found
+  const message = `${what} is not installed: it is in no folder of PATH`
+  throw new OverlaidError('ERR_NO_PROGRAM', message, { hint: `install it: ${install}` })
 }
 
 function isExecutable(path: string): boolean {

@@ -136,8 +136,7 @@ export function cloneMapped(path: Bytes, usernsFd: number, attributes = 0): Prom
 /** Maps the ids of a mount that is in no mount table yet. What cannot be mapped is closed. */
 export async function mapMount(mount: Detached, usernsFd: number): Promise<Detached> {
   try {
-    const set = { set: MOUNT_ATTR.MOUNT_ATTR_IDMAP, clear: 0, usernsFd }
-    await binding.mountSetattr(mount.fd.fd, '', AT.AT_EMPTY_PATH, set)
+    await setMount(mount.fd, { attributes: 0, usernsFd })
     return mount
   } catch (error) {
     await mount.fd.closeAsync()
@@ -150,7 +149,7 @@ export function cloneMountFd(fd: number, attributes = 0): Promise<Detached> {
   return cloneTree(fd, '', AT.AT_EMPTY_PATH, { attributes })
 }
 
-interface CloneSettings {
+interface MountSettings {
   readonly attributes: number
   readonly usernsFd?: number
 }
@@ -159,20 +158,24 @@ async function cloneTree(
   dirfd: number,
   path: Bytes,
   flags: number,
-  { attributes, usernsFd }: CloneSettings,
+  settings: MountSettings,
 ): Promise<Detached> {
   const fd = new OwnedFd(await binding.openTree(dirfd, path, OPEN_TREE.OPEN_TREE_CLONE | flags))
   try {
-    // The atime setting is a field of three bits, not flags: it can only be replaced as a whole.
-    const clear = (attributes & MOUNT_ATTR__ATIME) === 0 ? 0 : MOUNT_ATTR__ATIME
-    const set = attributes | (usernsFd === undefined ? 0 : MOUNT_ATTR.MOUNT_ATTR_IDMAP)
-    const mapping = usernsFd === undefined ? {} : { usernsFd }
-    if (set !== 0) await binding.mountSetattr(fd.fd, '', AT.AT_EMPTY_PATH, { set, clear, ...mapping })
+    await setMount(fd, settings)
     return { fd, mountID: (await binding.statx(fd.fd, '', AT.AT_EMPTY_PATH)).mountID }
   } catch (error) {
     await fd.closeAsync()
     throw error
   }
+}
+
+async function setMount({ fd }: OwnedFd, { attributes, usernsFd }: MountSettings): Promise<void> {
+  // The atime setting is a field of three bits, not flags: it can only be replaced as a whole.
+  const clear = (attributes & MOUNT_ATTR__ATIME) === 0 ? 0 : MOUNT_ATTR__ATIME
+  const set = attributes | (usernsFd === undefined ? 0 : MOUNT_ATTR.MOUNT_ATTR_IDMAP)
+  const mapping = usernsFd === undefined ? {} : { usernsFd }
+  if (set !== 0) await binding.mountSetattr(fd, '', AT.AT_EMPTY_PATH, { set, clear, ...mapping })
 }
 
 /**

@@ -1,10 +1,9 @@
 /** Whether a file system is btrfs, and lets us make subvolumes and remove them. */
-import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { binding } from '../../native/binding.ts'
 import { BTRFS_MAGIC } from '../../native/statfs.ts'
-import { describeBacking, nearestExisting } from '../backing.ts'
+import { foundBacking, nearestExisting } from '../backing.ts'
 import { inProbeFolder } from '../home/probe-folder.ts'
 import { openFolder } from '../../fs/folder.ts'
 import { createSubvolume, snapshotSubvolume } from './subvolume.ts'
@@ -38,10 +37,8 @@ async function trySubvolumes(dir: string): Promise<void> {
 }
 
 async function notBtrfs(existing: string): Promise<OverlaidError> {
-  const { name, magic } = await describeBacking(existing)
-  const found = name === '<unknown>' ? `of the unknown kind ${magic}` : name
-  const where = statSync(existing).isDirectory() ? existing : `the place of ${existing}`
-  return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver btrfs needs a btrfs, and ${where} is ${found}`, {
+  const found = await foundBacking(existing)
+  return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver btrfs needs a btrfs, and ${found}`, {
     path: existing,
     hint:
       'put the data root on one: mkfs.btrfs DEV and mount it there; ' +

@@ -26,7 +26,7 @@ import { makeHome } from '../home/home.ts'
 import { mountPlace, unmountPlace } from '../home/mount-place.ts'
 import { makeStagingFolder, removeStagingFolder } from '../home/staging-folder.ts'
 import { mountAttributes } from '../mount-attributes.ts'
-import { expectProgram, PROGRAM, start } from './program.ts'
+import { fuseProgram, PROGRAM, start } from './program.ts'
 
 /** Directories of one mount, top first, as they are named from the home. */
 export interface FuseLayers {
@@ -43,7 +43,7 @@ export interface FuseLayers {
  * @throws ERR_NO_PROGRAM, ERR_MOUNT_FAILED, ERR_IN_USE when a process still serves the upper
  */
 export async function mountFuse(home: string, layers: FuseLayers, options: MountOptions): Promise<Detached> {
-  const program = expectProgram()
+  const program = fuseProgram()
   using work = layers.work === undefined ? undefined : await claimWork(join(home, layers.work))
   const staging = await makeStaging(home)
   const place = mountPlace(staging.path)

@@ -9,13 +9,13 @@ import { mountPlace } from '../home/mount-place.ts'
 import { inProbeFolder } from '../home/probe-folder.ts'
 import { tryRootFiles } from '../vfs/probe.ts'
 import { mountAt } from './mount.ts'
-import { expectProgram, PROGRAM } from './program.ts'
+import { fuseProgram, PROGRAM } from './program.ts'
 
 const DEVICE = '/dev/fuse'
 
 /** @throws ERR_NO_PROGRAM, ERR_UNSUPPORTED_KERNEL, ERR_NO_PRIVILEGE, ERR_UNSUPPORTED_FS */
 export async function verifyFuse(home: string): Promise<void> {
-  const program = expectProgram()
+  const program = fuseProgram()
   expectDevice()
   await inProbeFolder(nearestExisting(home), (dir) => tryMount(program, dir))
 }

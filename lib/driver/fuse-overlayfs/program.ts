@@ -1,24 +1,16 @@
 /** The program fuse-overlayfs: started by an argv of its own and never by a shell. */
 import { type ChildProcess, execFile, spawn, type SpawnOptions } from 'node:child_process'
 import { promisify } from 'node:util'
-import { OverlaidError } from '../../errors.ts'
-import { findProgram } from '../../fs/find-program.ts'
+import { expectProgram } from '../../fs/find-program.ts'
 import { binding } from '../../native/binding.ts'
 import { CAP } from '../../native/flags.ts'
 
 export const PROGRAM = 'fuse-overlayfs'
 
-/** @throws ERR_NO_PROGRAM */
-export function expectProgram(): string {
-  const found = findProgram(PROGRAM)
-  if (found !== undefined) return found
-  throw new OverlaidError(
-    'ERR_NO_PROGRAM',
-    `the program ${PROGRAM} is not installed: it is in no folder of PATH`,
-    {
-      hint: `install it: apt-get install ${PROGRAM}, or the same with dnf, apk or pacman`,
-    },
-  )
+/** Its path. @throws ERR_NO_PROGRAM */
+export function fuseProgram(): string {
+  const install = `apt-get install ${PROGRAM}, or the same with dnf, apk or pacman`
+  return expectProgram(PROGRAM, `the program ${PROGRAM}`, install)
 }
 
 export interface StartOptions {
@@ -69,6 +61,6 @@ export function start(
 
 /** As it says of itself, e.g. `1.10`. */
 export async function programVersion(): Promise<string> {
-  const { stdout } = await promisify(execFile)(expectProgram(), ['--version'], { env: {} })
+  const { stdout } = await promisify(execFile)(fuseProgram(), ['--version'], { env: {} })
   return /fuse-overlayfs:? (?:version )?(\d\S*)/.exec(stdout)?.[1] ?? 'unknown'
 }

@@ -39,6 +39,7 @@ const importChanges = () => import('../upper/changes.ts')
 export class UpperDriver extends HomeDriver implements Driver {
   readonly name: string
   readonly server?: string
+  readonly isDead?: (id: string, path: string) => Promise<boolean>
   readonly #backend: UpperBackend
   readonly #home: Home
 
@@ -49,6 +50,7 @@ export class UpperDriver extends HomeDriver implements Driver {
     })
     this.name = backend.name
     if (backend.server !== undefined) this.server = backend.server
+    if (backend.isDead !== undefined) this.isDead = backend.isDead.bind(backend)
     this.#backend = backend
     this.#home = backend.home
   }
@@ -67,10 +69,6 @@ export class UpperDriver extends HomeDriver implements Driver {
 
   protected override openMount(id: string, options: OpenOptions): Promise<Detached> {
     return this.#backend.mountLayer(id, options)
-  }
-
-  async isDead(id: string, path: string): Promise<boolean> {
-    return (await this.#backend.isDead?.(id, path)) ?? false
   }
 
   override async idle(): Promise<void> {

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import pLimit from 'p-limit'
 import { type ErrorCode, OverlaidError } from '../../errors.ts'
-import { findProgram } from '../../fs/find-program.ts'
+import { expectProgram } from '../../fs/find-program.ts'
 import { PROGRAM } from './presence.ts'
 
 /** How many run at once: each waits for the pool's next transaction group, and that takes them all along. */
@@ -67,7 +67,7 @@ function words(stderr: string): string {
  * @throws ZfsError, whose code is ERR_ZFS or a closer one; ERR_NO_PROGRAM
  */
 export function zfs(...args: readonly string[]): Promise<string> {
-  return turns(() => execute(expectProgram(), args))
+  return turns(() => execute(program(), args))
 }
 
 function execute(program: string, args: readonly string[]): Promise<string> {
@@ -80,14 +80,7 @@ function execute(program: string, args: readonly string[]): Promise<string> {
   })
 }
 
-function expectProgram(): string {
-  const found = findProgram(PROGRAM)
-  if (found !== undefined) return found
-  throw new OverlaidError(
-    'ERR_NO_PROGRAM',
-    `the command ${PROGRAM} is not installed: it is in no folder of PATH`,
-    {
-      hint: 'install it: apt-get install zfsutils-linux, or zfs with dnf, apk or pacman',
-    },
-  )
+function program(): string {
+  const install = 'apt-get install zfsutils-linux, or zfs with dnf, apk or pacman'
+  return expectProgram(PROGRAM, `the command ${PROGRAM}`, install)
 }

@@ -5,7 +5,7 @@ import { OverlaidError } from '../../errors.ts'
 import { findMount } from '../../fs/mountinfo.ts'
 import { binding, type MountInfo } from '../../native/binding.ts'
 import { ZFS_MAGIC } from '../../native/statfs.ts'
-import { describeBacking, nearestExisting } from '../backing.ts'
+import { foundBacking, nearestExisting } from '../backing.ts'
 import { expectName, type Place } from './layout.ts'
 import { missingOfZfs } from './presence.ts'
 
@@ -45,19 +45,13 @@ async function mountOfZfs(dir: string): Promise<MountInfo> {
 }
 
 async function notZfs(existing: string): Promise<OverlaidError> {
-  const { name, magic } = await describeBacking(existing)
-  const found = name === '<unknown>' ? `of the unknown kind ${magic}` : name
-  const where = statSync(existing).isDirectory() ? existing : `the place of ${existing}`
+  const found = await foundBacking(existing)
   const missing = missingOfZfs()
   const also = missing.length === 0 ? '' : `; this machine lacks ${missing.join(' and ')}`
-  return new OverlaidError(
-    'ERR_UNSUPPORTED_FS',
-    `the driver zfs needs ZFS, and ${where} is ${found}${also}`,
-    {
-      path: existing,
-      hint:
-        'put the data root on a dataset of its own: zfs create -o mountpoint=DIR POOL/NAME; ' +
-        'without a pool, zpool create POOL DEV, or of a file: truncate -s 50G FILE, zpool create POOL FILE',
-    },
-  )
+  return new OverlaidError('ERR_UNSUPPORTED_FS', `the driver zfs needs ZFS, and ${found}${also}`, {
+    path: existing,
+    hint:
+      'put the data root on a dataset of its own: zfs create -o mountpoint=DIR POOL/NAME; ' +
+      'without a pool, zpool create POOL DEV, or of a file: truncate -s 50G FILE, zpool create POOL FILE',
+  })
 }
