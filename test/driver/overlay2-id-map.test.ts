@@ -1,15 +1,6 @@
 /** Layers whose ids are mapped: what the container has, what is on disk, and that nothing below is touched. */
 import { execFileSync } from 'node:child_process'
-import {
-  chownSync,
-  existsSync,
-  lstatSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chownSync, existsSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { IDMap } from '../../lib/driver/id-map.ts'
@@ -20,20 +11,10 @@ import { takesMappedFds } from '../../lib/native/rung.ts'
 import { missing } from '../helpers/gates.ts'
 import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
+import { insideMapped, MAP, owner, OWNED_TAR, RANGES } from '../helpers/mapped.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { rawTar } from '../helpers/rawtar.ts'
 import { readAll } from '../helpers/tar.ts'
-
-const RANGES = [{ container: 0, host: 100_000, size: 65_536 }]
-const MAP: IDMap = { uid: RANGES, gid: RANGES }
-
-const TAR = rawTar([
-  { name: 'bin/', mode: 0o755 },
-  { name: 'bin/sh', body: '#!shell', mode: 0o755 },
-  { name: 'home/', uid: 1000, gid: 1000 },
-  { name: 'home/file', body: 'mine', uid: 1000, gid: 1001 },
-  { name: 'gone', body: 'x' },
-])
 
 describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace'))('an id map', () => {
   let fs: LoopFileSystem
@@ -45,7 +26,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace')
     for (const [id, parent] of [['base', undefined] as const, ['mid', 'base'] as const]) {
       await using staged = await driver.stage()
       await staged.apply(
-        streamOf(id === 'base' ? TAR : rawTar([{ name: 'etc/' }, { name: 'etc/motd', body: 'hi' }])),
+        streamOf(id === 'base' ? OWNED_TAR : rawTar([{ name: 'etc/' }, { name: 'etc/motd', body: 'hi' }])),
       )
       await staged.commit(id, parent)
     }
@@ -55,12 +36,6 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace')
     fs.dispose()
   })
 
-  /** Uid and gid. */
-  const owner = (path: string): string => {
-    const { uid, gid } = lstatSync(path)
-    return `${String(uid)}:${String(gid)}`
-  }
-
   /** Everything below the layers, as find sees it. */
   const layers = (): string =>
     ['base', 'mid']
@@ -69,14 +44,6 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace')
       )
       .join('')
 
-  /** As root of the user namespace that the map is for. */
-  const inside = async (merged: string, script: string): Promise<string> => {
-    using userns = await openUserNamespace(MAP)
-    const enter = [`--user=/proc/${String(process.pid)}/fd/${String(userns.fd)}`, '--setuid=0', '--setgid=0']
-    // By the working directory: the way there is closed to it.
-    return execFileSync('nsenter', [...enter, 'sh', '-c', script], { cwd: merged, encoding: 'utf8' })
-  }
-
   it('shows the files of the layers below with the ids from outside, and those inside their own', async () => {
     const before = layers()
     await driver.createReadWrite('top', 'mid', { idMap: MAP })
@@ -84,7 +51,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace')
     expect(['.', 'bin/sh', 'home', 'home/file', 'etc/motd'].map((name) => owner(join(merged, name)))).toEqual(
       ['100000:100000', '100000:100000', '101000:101000', '101000:101001', '100000:100000'],
     )
-    expect(await inside(merged, 'stat -c %u:%g . bin/sh home/file')).toBe('0:0\n0:0\n1000:1001\n')
+    expect(await insideMapped(merged, 'stat -c %u:%g . bin/sh home/file')).toBe('0:0\n0:0\n1000:1001\n')
     await driver.put('top')
     expect(layers()).toBe(before)
   })
@@ -92,7 +59,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace')
   it('lets the root inside write everywhere, and stores what it writes with the ids from outside', async () => {
     await driver.createReadWrite('top', 'mid', { idMap: MAP })
     const merged = await driver.get('top')
-    await inside(merged, 'echo new >new && echo more >>home/file && rm gone && mkdir d && chown 5:6 d')
+    await insideMapped(merged, 'echo new >new && echo more >>home/file && rm gone && mkdir d && chown 5:6 d')
     await driver.put('top')
     const diff = (name: string): string => join(driver.home, 'top/diff', name)
     expect([owner(diff('new')), owner(diff('home/file')), owner(diff('d'))]).toEqual([
@@ -108,7 +75,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace')
       'echo new >new; echo more >>home/file; rm gone; mkdir d; chown 5:6 d; chmod 4755 bin/sh; ln new link'
     await driver.createReadWrite('mapped', 'mid', { idMap: MAP })
     await driver.createReadWrite('plain', 'mid')
-    await inside(await driver.get('mapped'), change)
+    await insideMapped(await driver.get('mapped'), change)
     execFileSync('sh', ['-c', change], { cwd: await driver.get('plain') })
     for (const id of ['mapped', 'plain']) {
       await driver.put(id)
@@ -140,7 +107,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'canUserNamespace')
 
   it('is undone in what is opened to be read unmapped, while it is mounted too', async () => {
     await driver.createReadWrite('top', 'mid', { idMap: MAP })
-    await inside(await driver.get('top'), 'echo new >new')
+    await insideMapped(await driver.get('top'), 'echo new >new')
     await using view = await driver.open('top', { readOnly: true, unmapped: true })
     const at = (name: string): string => owner(`/proc/self/fd/${String(view.fd.fd)}/${name}`)
     expect([at('new'), at('home/file'), at('.')]).toEqual(['0:0', '1000:1001', '0:0'])

@@ -1,54 +1,20 @@
 /** Whole trees whose ids are mapped: what the container has, and that nothing stored is. */
 import { execFileSync } from 'node:child_process'
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openBtrfs } from '../../lib/driver/btrfs/driver.ts'
 import type { Driver } from '../../lib/driver/driver.ts'
 import { openFuseOverlayfs } from '../../lib/driver/fuse-overlayfs/driver.ts'
-import { type IDMap, openUserNamespace } from '../../lib/driver/id-map.ts'
 import { openVfs } from '../../lib/driver/vfs/driver.ts'
 import { missing } from '../helpers/gates.ts'
 import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
+import { insideMapped, MAP, owner, OWNED_TAR, RANGES } from '../helpers/mapped.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
-import { rawTar } from '../helpers/rawtar.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
 
-const RANGES = [{ container: 0, host: 100_000, size: 65_536 }]
-const MAP: IDMap = { uid: RANGES, gid: RANGES }
 const NONE = { durability: 'none' } as const
-
-const TAR = rawTar([
-  { name: 'bin/', mode: 0o755 },
-  { name: 'bin/sh', body: '#!shell', mode: 0o755 },
-  { name: 'home/', uid: 1000, gid: 1000 },
-  { name: 'home/file', body: 'mine', uid: 1000, gid: 1001 },
-  { name: 'gone', body: 'x' },
-])
-
-/** Uid and gid. */
-function owner(path: string): string {
-  const { uid, gid } = lstatSync(path)
-  return `${String(uid)}:${String(gid)}`
-}
-
-/** As root of the user namespace that the map is for. */
-async function inside(merged: string, script: string): Promise<string> {
-  using userns = await openUserNamespace(MAP)
-  const enter = [`--user=/proc/${String(process.pid)}/fd/${String(userns.fd)}`, '--setuid=0', '--setgid=0']
-  // By the working directory: the way there is closed to it.
-  return execFileSync('nsenter', [...enter, 'sh', '-c', script], { cwd: merged, encoding: 'utf8' })
-}
 
 const CASES = [
   ['vfs', 'ext4', openVfs],
@@ -68,7 +34,7 @@ describe.skipIf(missing(...GATES, 'hasBtrfs')).each(CASES)(
       fs = loopFileSystem(kind)
       driver = openDriver(join(fs.dir, 'home'), NONE)
       await using staged = await driver.stage()
-      await staged.apply(streamOf(TAR))
+      await staged.apply(streamOf(OWNED_TAR))
       await staged.commit('base', undefined)
     })
     afterEach(async () => {
@@ -89,14 +55,14 @@ describe.skipIf(missing(...GATES, 'hasBtrfs')).each(CASES)(
         '101000:101000',
         '101000:101001',
       ])
-      expect(await inside(merged, 'stat -c %u:%g . bin/sh home/file')).toBe('0:0\n0:0\n1000:1001\n')
+      expect(await insideMapped(merged, 'stat -c %u:%g . bin/sh home/file')).toBe('0:0\n0:0\n1000:1001\n')
       await driver.put('top')
       for (const id of ['base', 'top']) expect(await stored(id, 'home/file')).toBe('1000:1001')
     })
 
     it('stores what is written as the container sees it', async () => {
       await driver.createReadWrite('top', 'base', { idMap: MAP })
-      await inside(
+      await insideMapped(
         await driver.get('top'),
         'echo new >new && echo more >>home/file && rm gone && mkdir d && chown 5:6 d',
       )
@@ -119,7 +85,7 @@ describe.skipIf(missing(...GATES, 'hasBtrfs')).each(CASES)(
         'echo new >new; echo more >>home/file; rm gone; mkdir d; chown 5:6 d; chmod 4755 bin/sh; ln new link'
       await driver.createReadWrite('mapped', 'base', { idMap: MAP })
       await driver.createReadWrite('plain', 'base')
-      await inside(await driver.get('mapped'), change)
+      await insideMapped(await driver.get('mapped'), change)
       execFileSync('sh', ['-c', change], { cwd: await driver.get('plain') })
       for (const id of ['mapped', 'plain']) {
         const { upperdir } = await driver.metadata(id)
@@ -135,7 +101,7 @@ describe.skipIf(missing(...GATES, 'hasBtrfs')).each(CASES)(
 
     it('is left out of what is opened to be read unmapped, and of a child', async () => {
       await driver.createReadWrite('top', 'base', { idMap: MAP })
-      await inside(await driver.get('top'), 'echo new >new')
+      await insideMapped(await driver.get('top'), 'echo new >new')
       await driver.put('top')
       await using view = await driver.open('top', { readOnly: true, unmapped: true })
       expect(owner(`/proc/self/fd/${String(view.fd.fd)}/new`)).toBe('0:0')

@@ -1,10 +1,11 @@
 /** Writing into a layer until its limit says no. */
+import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { MIB } from './sizes.ts'
 
-/** Writes until it is refused; how many bytes got through, and why no more did. */
+/** Writes what no file system compresses, until it is refused; how many bytes got through, and why no more did. */
 export function fill(path: string): { readonly written: number; readonly errno: number } {
-  const chunk = Buffer.alloc(MIB / 4, 7)
+  const chunk = randomBytes(MIB / 4)
   const fd = openSync(path, 'w')
   let written = 0
   try {

@@ -1,17 +1,17 @@
 /** A store whose driver is btrfs, from load to gc. */
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, streamOf, listed } from '../../lib/driver-suite/streams.ts'
-import { sha256 } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 import { type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { MIB } from '../helpers/sizes.ts'
-import { archiveOf, diffIDs, nginxImage, openStore, pythonImage } from '../helpers/store.ts'
+import { archiveOf, nginxImage, openStore, pythonImage } from '../helpers/store.ts'
+import { expectCommit, expectImages } from '../suites/store-whole-trees.ts'
 
 let fs: LoopFileSystem
 let root: string
@@ -42,38 +42,14 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasBtrfs'))('a sto
     expect(await store.layers.list()).toHaveLength(4)
     expect(subvolumes()).toBe(4)
     await expectSound(store)
-    for (const image of [nginxImage(), pythonImage()]) {
-      const [name = ''] = image.names
-      const loaded = await store.images.get(name)
-      expect([loaded.id, loaded.diffIDs]).toEqual([image.id, diffIDs(image)])
-      // diffIDs are checked by reading the layers again.
-      const saved = await collect(store.images.save([name]))
-      for (const { tar } of image.layers) expect(saved.includes(tar)).toBe(true)
-    }
+    await expectImages(store, nginxImage(), pythonImage())
   })
 
   it('runs a container, lists what it changed, and commits that', async () => {
     await using store = await open()
     await store.images.load(archiveOf(nginxImage()))
     const container = await store.containers.create('nginx:1', { name: 'web' })
-    {
-      await using mount = await container.mount()
-      const at = (path: string): string => join(mount.path ?? '', path)
-      writeFileSync(at('etc/motd'), 'changed\n')
-      writeFileSync(at('srv/new'), 'new\n')
-      rmSync(at('etc/os-release'))
-      rmSync(at('certs'), { recursive: true })
-    }
-    const changes = ['D /certs', 'C /etc', 'C /etc/motd', 'D /etc/os-release', 'C /srv', 'A /srv/new']
-    expect(await listed(container.changes())).toEqual(changes)
-    const image = await container.commit('mine:1')
-    expect(image.diffIDs[3]).toBe(sha256(await collect(container.diff())))
-    const again = await store.containers.create('mine:1', { name: 'again' })
-    expect(await listed(again.changes())).toEqual([])
-    {
-      await using mount = await again.mount()
-      expect(readFileSync(join(mount.path ?? '', 'srv/new'), 'utf8')).toBe('new\n')
-    }
+    const { image } = await expectCommit(store, container)
     await expectSound(store)
     const archive = await collect(store.images.save(['mine:1']))
     await using other = await openStore(join(fs.dir, 'other'), { driver: 'btrfs' })

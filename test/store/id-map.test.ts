@@ -11,14 +11,12 @@ import type { CreateOptions } from '../../lib/store/container-store.ts'
 import { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
 import { collect } from '../../lib/driver-suite/streams.ts'
+import { MAP, RANGES } from '../helpers/mapped.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { archiveOf, newStore, nginxImage, openStore, storeFolders } from '../helpers/store.ts'
 import { readAll } from '../helpers/tar.ts'
 
 watchLeaks(() => storeFolders)
-
-const RANGES = [{ container: 0, host: 100_000, size: 65_536 }]
-const MAP = { uid: RANGES, gid: RANGES }
 
 /** A container in which the owner that root has there made a file, in a second that is always the same. */
 async function written(store: Store, options: CreateOptions): Promise<Container> {

@@ -1,11 +1,12 @@
 /** What the zfs driver does that no other can: datasets by moby's names, clones that keep their origin, limits. */
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, readdirSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Driver } from '../../lib/driver/driver.ts'
 import { openZfs } from '../../lib/driver/zfs/driver.ts'
+import { fill } from '../helpers/fill.ts'
 import { missing } from '../helpers/gates.ts'
 import { ID } from '../../lib/driver-suite/cases.ts'
 import { listed, streamOf } from '../../lib/driver-suite/streams.ts'
@@ -190,20 +191,6 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasZfs'))('the zfs driver', (
   })
 
   describe('a size', () => {
-    /** Writes until it is refused; how many bytes got through, and why no more did. */
-    function fill(path: string): { readonly written: number; readonly errno: number } {
-      const chunk = randomBytes(MIB / 4)
-      const fd = openSync(path, 'w')
-      let written = 0
-      try {
-        for (;;) written += writeSync(fd, chunk)
-      } catch (error) {
-        return { written, errno: -((error as { errno?: number }).errno ?? 0) }
-      } finally {
-        closeSync(fd)
-      }
-    }
-
     /** Used bytes are counted when the pool commits. */
     const sync = (): void => void command('zpool', 'sync', pool.name)
 

@@ -1,18 +1,18 @@
 /** A store whose driver is zfs, from load to gc. */
 import { randomBytes } from 'node:crypto'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { probeDrivers } from '../../lib/store/probe.ts'
 import type { Store } from '../../lib/store/store.ts'
 import { missing } from '../helpers/gates.ts'
-import { collect, listed, streamOf } from '../../lib/driver-suite/streams.ts'
-import { sha256 } from '../helpers/image.ts'
+import { collect, streamOf } from '../../lib/driver-suite/streams.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { MIB } from '../helpers/sizes.ts'
-import { archiveOf, diffIDs, nginxImage, openStore, pythonImage } from '../helpers/store.ts'
+import { archiveOf, nginxImage, openStore, pythonImage } from '../helpers/store.ts'
 import { command, datasetsBelow, makePool, type Pool } from '../helpers/zpool.ts'
+import { expectCommit, expectImages } from '../suites/store-whole-trees.ts'
 
 describe.skipIf(missing('hasBinding', 'canMount', 'hasZfs'))('a store on zfs', () => {
   let pool: Pool
@@ -48,14 +48,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasZfs'))('a store on zfs', (
     expect(await store.layers.list()).toHaveLength(4)
     expect(datasets()).toBe(4)
     await expectSound(store)
-    for (const image of [nginxImage(), pythonImage()]) {
-      const [name = ''] = image.names
-      const loaded = await store.images.get(name)
-      expect([loaded.id, loaded.diffIDs]).toEqual([image.id, diffIDs(image)])
-      // diffIDs are checked by reading the layers again.
-      const saved = await collect(store.images.save([name]))
-      for (const { tar } of image.layers) expect(saved.includes(tar)).toBe(true)
-    }
+    await expectImages(store, nginxImage(), pythonImage())
     await store.images.remove(['nginx:1'])
     await store.gc()
     expect(datasets()).toBe(3)
@@ -72,24 +65,7 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasZfs'))('a store on zfs', (
       name: 'web',
       storageOptions: { size: '32m' },
     })
-    {
-      await using mount = await container.mount()
-      const at = (path: string): string => join(mount.path ?? '', path)
-      writeFileSync(at('etc/motd'), 'changed\n')
-      writeFileSync(at('srv/new'), 'new\n')
-      rmSync(at('etc/os-release'))
-      rmSync(at('certs'), { recursive: true })
-    }
-    const changes = ['D /certs', 'C /etc', 'C /etc/motd', 'D /etc/os-release', 'C /srv', 'A /srv/new']
-    expect(await listed(container.changes())).toEqual(changes)
-    const image = await container.commit('mine:1')
-    expect(image.diffIDs[3]).toBe(sha256(await collect(container.diff())))
-    const again = await store.containers.create('mine:1', { name: 'again' })
-    expect(await listed(again.changes())).toEqual([])
-    {
-      await using mount = await again.mount()
-      expect(readFileSync(join(mount.path ?? '', 'srv/new'), 'utf8')).toBe('new\n')
-    }
+    const { again } = await expectCommit(store, container)
     {
       await using mount = await container.mount()
       const noise = randomBytes(48 * MIB)
