@@ -45,7 +45,6 @@
           "native/tar_args.cc",
           "native/tar_run.cc",
           "native/tar_split.cc",
-          "native/thread.cc",
           "native/tree_walk.cc",
           "native/userns.cc",
           "native/walk.cc",

@@ -6,6 +6,7 @@
 #include "fileops.h"
 #include "job.h"
 #include "register.h"
+#include "thread_job.h"
 
 namespace overlaid {
 namespace {

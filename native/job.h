@@ -9,7 +9,6 @@
 
 #include "error.h"
 #include "result.h"
-#include "thread.h"
 #include "to_js.h"
 
 namespace overlaid {
@@ -88,21 +87,6 @@ Napi::Value RunNow(Napi::Env env, Work work) {
   auto outcome = work();
   Settle(env, deferred.handle, outcome);
   return deferred.promise;
-}
-
-// As RunJob, for work that changes what belongs to its thread (working directory, mount namespace):
-// the pool's thread starts one of its own for it and waits.
-template <typename Work>
-Napi::Value RunJobOnOwnThread(Napi::Env env, const char* name, Work work, Napi::Object keep = {}) {
-  auto wait = [work = std::move(work)]() mutable {
-    std::optional<std::invoke_result_t<Work&>> outcome;
-    auto body = [&] { outcome.emplace(work()); };
-    if (const int failed = RunOnOwnThread(body); failed != 0) {
-      outcome.emplace(SysError{.code = failed, .syscall = "pthread_create"});
-    }
-    return std::move(*outcome);
-  };
-  return RunJob(env, name, std::move(wait), keep);
 }
 
 }  // namespace overlaid

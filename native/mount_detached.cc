@@ -8,10 +8,10 @@
 
 #include "args.h"
 #include "compat.h"
-#include "job.h"
 #include "mapped_tree.h"
 #include "new_mount.h"
 #include "register.h"
+#include "thread_job.h"
 
 namespace overlaid {
 

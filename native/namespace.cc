@@ -9,6 +9,7 @@
 #include "compat.h"
 #include "job.h"
 #include "register.h"
+#include "thread_job.h"
 
 namespace overlaid {
 namespace {

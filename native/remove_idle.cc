@@ -6,9 +6,9 @@
 
 #include "args.h"
 #include "fd.h"
-#include "job.h"
 #include "register.h"
 #include "remove_tree.h"
+#include "thread_job.h"
 
 namespace overlaid {
 namespace {
