@@ -82,6 +82,13 @@ export class OpWriter {
     return this.#buffers
   }
 
+  /** Makes it an empty batch, with the memory that it has. */
+  clear(): void {
+    this.#at = 0
+    this.#count = 0
+    this.#buffers.length = 0
+  }
+
   file(path: Bytes, pieces: readonly Piece[], meta: AnyMeta, size = 0): void {
     this.#write('file', path, { pieces, meta, offset: size })
   }

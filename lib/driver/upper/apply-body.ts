@@ -52,7 +52,7 @@ class SmallBody implements Body {
   }
 }
 
-/** The file is made with its length, its runs are written in no order, and its metadata comes when all are there. */
+/** The file is made with its length, its runs are written in order, and its metadata comes when all are there. */
 class RunsBody implements Body {
   readonly #place: BodyPlace
   readonly #meta: OpMeta
@@ -69,13 +69,13 @@ class RunsBody implements Body {
   }
 
   add(buffer: Buffer, start: number, end: number): void {
-    const { queue, folder, path } = this.#place
+    const { queue, path } = this.#place
     for (let at = start; at < end;) {
       const run = this.#runs[this.#run]
       // The reader has checked that the runs add up to the body.
       if (run === undefined) throw new RangeError('the body is longer than its runs')
       const stop = Math.min(end, at + run.length - this.#done)
-      queue.write(folder, path, run.offset + this.#done, { buffer, start: at, end: stop })
+      queue.write(path, run.offset + this.#done, { buffer, start: at, end: stop })
       this.#done += stop - at
       at = stop
       if (this.#done === run.length) {

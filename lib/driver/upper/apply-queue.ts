@@ -1,18 +1,18 @@
 /**
  * Runs the operations of an unpacking in batches, several at once, in bounded memory.
  *
- * Making files is what takes the time, and the kernel makes them faster by two threads than by one, as long as the two
- * are in different folders. So files go in two lanes, a folder's in one of them; what gives the tree its shape
- * (directories, symlinks, devices) runs in order before the files that need it; and what needs the files themselves
- * comes at a barrier:
+ * Making files is what takes the time, and the kernel makes them faster by several threads than by one, as long as
+ * these are in different folders. So files go in lanes, a folder's in one of them, and the parts of large files in one
+ * of their own; what gives the tree its shape (directories, symlinks, devices) runs in order before the files that need
+ * it; and what needs the files themselves comes at a barrier:
  *
  *     structure 1 → structure 2 → structure 3 …        one after another
  *            ↘ lane A 1 · lane B 1  ↘ lane A 2         as many at once as there are creators
+ *            ↘ parts 1 → parts 2 …                     one after another
  *                                        ↘ barrier: metadata of large files, then hard links
  *
  * All calls add and none waits; {@link OpQueue.room} does.
  */
-import { availableParallelism } from 'node:os'
 import pLimit from 'p-limit'
 import { binding, type Bytes } from '../../native/binding.ts'
 import type { OpMeta } from '../../native/file-op.ts'
@@ -22,14 +22,16 @@ import { AT, type PlainRun } from '../../tar/plain-run.ts'
 import type { Folder } from './apply-tree.ts'
 
 /** A batch is this many operations or bytes at most: enough to make a thread for it worth it. */
-const BATCH_OPS = 512
+const BATCH_OPS = 256
 const BATCH_BYTES = 2 * 2 ** 20
-const LANES = 2
 /** Batches on their way; more only hold memory. */
 const MAX_BATCHES = 6
 
-/** Batches that make files at once, of all layers that are being unpacked: one thread of the pool is left to read. */
-const CREATORS = Math.max(2, Math.min(3, availableParallelism()))
+/**
+ * Batches that make files at once, of all layers that are being unpacked. Four are faster than two on two processors:
+ * one that waits (on ext4 two that make files in one block group wait for its inode table) leaves its to another.
+ */
+const CREATORS = 4
 const creators = pLimit(CREATORS)
 
 interface Lane {
@@ -41,8 +43,26 @@ function newLane(): Lane {
   return { ops: new OpWriter(), bytes: 0 }
 }
 
+/** Batches that ran, to be filled again: fresh memory for each is what garbage collection would take its time with. */
+class Spares {
+  readonly #ops: OpWriter[] = []
+
+  take(): OpWriter {
+    return this.#ops.pop() ?? new OpWriter()
+  }
+
+  give(ops: OpWriter): void {
+    ops.clear()
+    this.#ops.push(ops)
+  }
+}
+
 function loadOf({ ops, bytes }: Lane): number {
   return ops.count / BATCH_OPS + bytes / BATCH_BYTES
+}
+
+function isFull({ ops, bytes }: Lane): boolean {
+  return ops.count >= BATCH_OPS || bytes >= BATCH_BYTES
 }
 
 /** Any number of operations, in batches. */
@@ -62,8 +82,13 @@ export class OpQueue {
   readonly #root: number
   readonly #pool: ChunkPool
   readonly #signal: AbortSignal | undefined
+  readonly #spares = new Spares()
   #structure = new OpWriter()
-  readonly #lanes: Lane[] = Array.from({ length: LANES }, newLane)
+  readonly #lanes: Lane[] = Array.from({ length: CREATORS }, newLane)
+  /** Of the large file that is coming in. */
+  readonly #parts: Lane = newLane()
+  /** Settles when the parts so far are written; never rejects. */
+  #written: Promise<void> = Promise.resolve()
   #late = new Series()
   #links = new Series()
   /** Settles when the structure so far is there; never rejects. */
@@ -88,9 +113,11 @@ export class OpQueue {
 
   /** A new file in `folder`, after the structure so far. */
   file(folder: string, path: Bytes, pieces: readonly Piece[], meta: OpMeta): void {
-    this.#in(folder, pieces, (ops) => {
+    const lane = this.#laneFor(folder)
+    this.#add(lane, pieces, (ops) => {
       ops.file(path, pieces, meta)
     })
+    if (isFull(lane)) this.#submitLane(lane)
   }
 
   /** A file of a run, with a name that is new in `folder`. */
@@ -100,14 +127,15 @@ export class OpQueue {
     if (size > 0 && !lane.ops.has(run.bytes)) this.#pool.retain(run.bytes)
     lane.ops.runFile(prefix, run, index)
     lane.bytes += size
-    this.#submitFull(lane)
+    if (isFull(lane)) this.#submitLane(lane)
   }
 
-  /** A part of a file that {@link structure} created. */
-  write(folder: string, path: Bytes, offset: number, piece: Piece): void {
-    this.#in(folder, [piece], (ops) => {
+  /** A part of a large file that {@link structure} created. Parts are written one after another: a file has one lock. */
+  write(path: Bytes, offset: number, piece: Piece): void {
+    this.#add(this.#parts, [piece], (ops) => {
       ops.write(path, offset, [piece])
     })
+    if (isFull(this.#parts)) this.#submitParts()
   }
 
   /** For an operation after all files so far. */
@@ -120,13 +148,11 @@ export class OpQueue {
     return this.#links.next
   }
 
-  #in(folder: string, pieces: readonly Piece[], add: (ops: OpWriter) => void): void {
-    const lane = this.#laneFor(folder)
+  #add(lane: Lane, pieces: readonly Piece[], add: (ops: OpWriter) => void): void {
     const known = lane.ops.buffers.length
     add(lane.ops)
     for (let i = known; i < lane.ops.buffers.length; i++) this.#pool.retain(lane.ops.buffers[i] as Buffer)
     for (const { start, end } of pieces) lane.bytes += end - start
-    this.#submitFull(lane)
   }
 
   /** A folder stays in its lane while its files come together; else the emptier one takes it. */
@@ -138,30 +164,41 @@ export class OpQueue {
     return this.#lastLane
   }
 
-  #submitFull(lane: Lane): void {
-    if (lane.ops.count >= BATCH_OPS || lane.bytes >= BATCH_BYTES) this.#submitLane(lane)
-  }
-
   #submitStructure(): void {
     if (this.#structure.count === 0) return
     const ops = this.#structure
-    this.#structure = new OpWriter()
+    this.#structure = this.#spares.take()
     this.#structured = this.#track(this.#structured.then(() => this.#run(ops)))
   }
 
   #submitLane(lane: Lane): void {
-    const { ops } = lane
-    if (ops.count === 0) return
+    if (lane.ops.count === 0) return
+    const ops = this.#take(lane)
     this.#submitStructure()
-    lane.ops = new OpWriter()
-    lane.bytes = 0
     // Another folder's files may go elsewhere now, and more of this one's.
     this.#lastFolder = undefined
     void this.#track(this.#structured.then(() => creators(() => this.#run(ops))))
   }
 
+  #submitParts(): void {
+    if (this.#parts.ops.count === 0) return
+    const ops = this.#take(this.#parts)
+    this.#submitStructure()
+    const before = Promise.all([this.#structured, this.#written])
+    this.#written = this.#track(before.then(() => creators(() => this.#run(ops))))
+  }
+
+  /** The lane's operations, which are another batch's then. */
+  #take(lane: Lane): OpWriter {
+    const { ops } = lane
+    lane.ops = this.#spares.take()
+    lane.bytes = 0
+    return ops
+  }
+
   #submitAll(): void {
     for (const lane of this.#lanes) this.#submitLane(lane)
+    this.#submitParts()
     this.#submitStructure()
   }
 
@@ -211,6 +248,7 @@ export class OpQueue {
       await binding.fileops(this.#root, ops.code, ops.buffers)
     } finally {
       for (const buffer of ops.buffers) this.#pool.release(buffer as Buffer)
+      this.#spares.give(ops)
     }
   }
 
