@@ -6,14 +6,6 @@
 
 namespace overlaid {
 
-struct ByteCount {
-  uint64_t bytes;
-};
-
-static Napi::Value ToJs(Napi::Env env, const ByteCount& count) {
-  return Napi::Number::New(env, static_cast<double>(count.bytes));
-}
-
 namespace {
 
 Napi::Value CopyFileRange(const Napi::CallbackInfo& info) {

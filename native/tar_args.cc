@@ -41,8 +41,8 @@ Napi::Value TarRun(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// The lines' bytes, on a thread of the pool. Members and names are copied, the chunk is read in
-// place.
+// How many bytes of lines there are, written on a thread of the pool. Members and names are copied,
+// the chunk is read in place.
 Napi::Value TarSplitLines(const Napi::CallbackInfo& info) {
   Args args(info);
   const auto chunk = args.Next();
@@ -51,24 +51,26 @@ Napi::Value TarSplitLines(const Napi::CallbackInfo& info) {
   auto names = args.Bytes("names");
   const auto previous_end = args.Integer<uint32_t>("previousEnd");
   const auto position = args.Integer<int64_t>("position");
+  const auto out_value = args.Next();
+  const auto out = args.View(out_value, "out");
   if (args.Failed()) return args.Throw();
+  auto keep = Napi::Array::New(info.Env(), 2);
+  if (!keep.Set(0U, chunk) || !keep.Set(1U, out_value)) return info.Env().Undefined();
   std::vector<PlainMember> copy(members.begin(), members.end());
   return RunJob(
       info.Env(), "tarSplitLines",
-      [bytes, copy = std::move(copy), names = std::move(names), previous_end,
-       position]() -> Result<ByteString> {
+      [bytes, copy = std::move(copy), names = std::move(names), previous_end, position,
+       out]() -> Result<ByteCount> {
         const SplitRun run{.chunk = bytes,
                            .members = copy,
                            .names = names,
                            .previous_end = previous_end,
                            .position = static_cast<uint64_t>(position)};
-        if (!IsSound(run)) return SysError{.code = EINVAL, .syscall = "tarSplitLines"};
-        ByteString lines;
-        lines.bytes.resize(SplitLinesBound(run));
-        lines.bytes.resize(WriteSplitLines(run, lines.bytes.data()));
-        return lines;
+        if (!IsSound(run) || SplitLinesBound(run) > out.second)
+          return SysError{.code = EINVAL, .syscall = "tarSplitLines"};
+        return ByteCount{WriteSplitLines(run, out.first)};
       },
-      chunk.As<Napi::Object>());
+      keep);
 }
 
 }  // namespace

@@ -19,9 +19,17 @@ struct ByteString {
   std::string bytes;
 };
 
+// A number and not a BigInt: no file is too long for one.
+struct ByteCount {
+  uint64_t bytes;
+};
+
 inline Napi::Value ToJs(Napi::Env env, const Done&) { return env.Undefined(); }
 inline Napi::Value ToJs(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
 inline Napi::Value ToJs(Napi::Env env, uint64_t value) { return Napi::BigInt::New(env, value); }
+inline Napi::Value ToJs(Napi::Env env, const ByteCount& count) {
+  return Napi::Number::New(env, static_cast<double>(count.bytes));
+}
 inline Napi::Value ToJs(Napi::Env env, const std::string& value) {
   return Napi::String::New(env, value);
 }

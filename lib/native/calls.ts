@@ -346,8 +346,9 @@ export interface Binding extends BlockCalls, BtrfsCalls, QuotaCalls {
     names: Uint8Array,
   ): [members: number, names: number, end: number]
   /**
-   * The tar-split lines of such members, two for each, on the pool; the first one is numbered `position`, and its
-   * bytes begin at `previousEnd`. `chunk` must stay as it is until the promise settles.
+   * Writes the tar-split lines of such members to `out`, two for each, on the pool, and gives how many bytes they are;
+   * the first one is numbered `position`, and its bytes begin at `previousEnd`. `chunk` must stay as it is until the
+   * promise settles.
    */
   tarSplitLines(
     chunk: Uint8Array,
@@ -355,7 +356,8 @@ export interface Binding extends BlockCalls, BtrfsCalls, QuotaCalls {
     names: Uint8Array,
     previousEnd: number,
     position: number,
-  ): Promise<Buffer>
+    out: Uint8Array,
+  ): Promise<number>
   /** Sums of a stream, by Node's own OpenSSL; undefined where the addon does not find that. */
   sumsNew(): SumsHandle | undefined
   /**

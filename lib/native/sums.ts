@@ -1,6 +1,4 @@
 /** The sums of an archive on a thread of the pool. */
-import type { PlainRun } from '../tar/plain-run.ts'
-import { MEMBER_WORDS } from '../tar/plain-run.ts'
 import { type ArchiveSums, PortableSums } from '../tar/sums.ts'
 import { binding, type SumsHandle } from './binding.ts'
 
@@ -27,15 +25,4 @@ class NativeSums implements ArchiveSums {
   digest(): Buffer {
     return binding.sumsDigest(this.#handle)
   }
-}
-
-/** The lines of a tar-split record for the members of `run` from `first` on: see `TarSplitWriter`. */
-export function splitLines(
-  run: PlainRun,
-  first: number,
-  previousEnd: number,
-  position: number,
-): Promise<Buffer> {
-  const members = run.members.subarray(first * MEMBER_WORDS, run.count * MEMBER_WORDS)
-  return binding.tarSplitLines(run.bytes, members, run.names, previousEnd, position)
 }

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { StagedLayer } from '../driver/driver.ts'
 import { failpoint } from '../fs/failpoint.ts'
-import { archiveSums, splitLines } from '../native/sums.ts'
+import { archiveSums } from '../native/sums.ts'
+import { lineWriter } from '../native/tar-run.ts'
 import { checkDigest, type DiffID } from '../oci/digest.ts'
 import type { ByteStream } from '../tar/byte-source.ts'
 import type { TarLimits } from '../tar/entry.ts'
@@ -65,7 +66,7 @@ async function applyRecorded(
   tarSplit: string,
   { limits, signal }: UnpackOptions,
 ): Promise<{ size: number; diffID: DiffID }> {
-  const recorder = new TarSplitWriter(archiveSums(), splitLines)
+  const recorder = new TarSplitWriter(archiveSums(), lineWriter())
   const saving = pipeline(recorder.output, createWriteStream(tarSplit, { flags: 'wx', mode: MODES.openFile }))
   const applying = staged.apply(tar, {
     observer: recorder,

@@ -97,7 +97,7 @@ export class PlainRun {
   }
 
   mtimeSec(index: number): number {
-    return this.word(index, AT.mtimeHigh) * 2 ** 32 + this.word(index, AT.mtimeLow)
+    return this.word(index, AT.mtimeHigh) * 0x1_0000_0000 + this.word(index, AT.mtimeLow)
   }
 
   /** Bytes of all bodies. */

@@ -47,17 +47,23 @@ interface OpenFile {
   left: number
 }
 
+/** Lines in memory that is used again once it is released. */
+export interface Lines {
+  readonly bytes: Buffer
+  release(): void
+}
+
 /** The lines of a run's members from the one at `first` on, made elsewhere: see {@link TarSplitWriter.run}. */
 export type SplitLines = (
   run: PlainRun,
   first: number,
   previousEnd: number,
   position: number,
-) => Promise<Buffer>
+) => Promise<Lines>
 
 /** What the archive's record gets of one piece: text with gaps for the sums of bodies, and lines on their way. */
 interface Told {
-  readonly text: (string | Promise<Buffer>)[]
+  readonly text: (string | Promise<Lines>)[]
   /** Index in `text` of a gap, and which range's sum goes there, in turn. */
   readonly gaps: number[]
   readonly ranges: number[]
@@ -260,7 +266,10 @@ export class TarSplitWriter implements TarObserver {
       if (typeof part === 'string') line += part
       else {
         await writeTo(this.#gzip, Buffer.from(line))
-        await writeTo(this.#gzip, await part)
+        const lines = await part
+        await writeTo(this.#gzip, lines.bytes, () => {
+          lines.release()
+        })
         line = ''
       }
     }
@@ -282,10 +291,10 @@ export class TarSplitWriter implements TarObserver {
   }
 }
 
-/** Resolves when the compressor takes more. @throws when its output failed */
-async function writeTo(gzip: Gzip, bytes: Buffer): Promise<void> {
+/** Resolves when the compressor takes more; calls `done` when it has no use for `bytes`. @throws when its output failed */
+async function writeTo(gzip: Gzip, bytes: Buffer, done?: () => void): Promise<void> {
   if (gzip.destroyed) throw closedError(gzip)
-  if (bytes.length === 0 || gzip.write(bytes)) return
+  if (bytes.length === 0 || gzip.write(bytes, done)) return
   await drained(gzip)
   if (gzip.destroyed) throw closedError(gzip)
 }

@@ -177,16 +177,29 @@ describe.skipIf(missing('hasBinding'))('tarSplitLines', () => {
     ['a name that begins outside', run({ 1: 512, 10: 5 }), 0],
   ])('refuses %s', async (_, members, previousEnd) => {
     await expect(
-      binding.tarSplitLines(Buffer.alloc(1024), members, names, previousEnd, 0),
+      binding.tarSplitLines(Buffer.alloc(1024), members, names, previousEnd, 0, Buffer.alloc(4096)),
     ).rejects.toMatchObject({ code: 'EINVAL' })
+  })
+
+  it('refuses memory that is too small', async () => {
+    const lines = binding.tarSplitLines(
+      Buffer.alloc(512),
+      run({ 1: 512, 11: 4 }),
+      names,
+      0,
+      0,
+      Buffer.alloc(500),
+    )
+    await expect(lines).rejects.toMatchObject({ code: 'EINVAL' })
   })
 
   it('encodes bytes of any length', async () => {
     for (const length of [0, 1, 2, 3, 23, 24, 25, 26, 48, 71, 512, 1000]) {
       const chunk = Buffer.from(Array.from({ length: 1024 }, (_, i) => (i % 97 < 60 ? 0 : (i * 131) % 256)))
-      const lines = await binding.tarSplitLines(chunk, run({ 1: 10 + length, 11: 4 }), names, 10, 5)
+      const out = Buffer.alloc(2048)
+      const size = await binding.tarSplitLines(chunk, run({ 1: 10 + length, 11: 4 }), names, 10, 5, out)
       const payload = chunk.toString('base64', 10, 10 + length)
-      expect(lines.toString()).toBe(
+      expect(out.toString('utf8', 0, size)).toBe(
         `{"type":2,"payload":"${payload}","position":5}\n{"type":1,"name":"name","payload":null,"position":6}\n`,
       )
     }

@@ -6,8 +6,8 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { assembleTar, type BodyGetter, measureTarSplit } from '../../lib/tar/assemble.ts'
 import { crc64 } from '../../lib/tar/crc64.ts'
-import { archiveSums, splitLines } from '../../lib/native/sums.ts'
-import { runReader } from '../../lib/native/tar-run.ts'
+import { archiveSums } from '../../lib/native/sums.ts'
+import { lineWriter, runReader } from '../../lib/native/tar-run.ts'
 import type { ReadRun } from '../../lib/tar/plain-run.ts'
 import { TarScanner } from '../../lib/tar/scanner.ts'
 import { type ArchiveSums, PortableSums } from '../../lib/tar/sums.ts'
@@ -182,7 +182,7 @@ describe('tar-split', () => {
 
     it('records runs of members in the same lines', async () => {
       const plain = archive((i) => `./d${String(i >> 3)}/f${String(i)}`)
-      const fast = await split(plain, { sums: archiveSums(), splitLines, readRun: runReader() })
+      const fast = await split(plain, { sums: archiveSums(), splitLines: lineWriter(), readRun: runReader() })
       expect(records(fast)).toEqual(records(await split(plain)))
       expect(records(await split(plain, { readRun: runReader() }))).toEqual(records(fast))
     })
@@ -190,7 +190,11 @@ describe('tar-split', () => {
     it('refuses a name that is in a run for the second time', async () => {
       for (const other of ['d/f7', './d/f7']) {
         const twice = archive((i) => (i === 60 ? other : `d/f${String(i)}`))
-        const splitting = split(twice, { sums: archiveSums(), splitLines, readRun: runReader() })
+        const splitting = split(twice, {
+          sums: archiveSums(),
+          splitLines: lineWriter(),
+          readRun: runReader(),
+        })
         await expect(splitting).rejects.toThrow(/in the archive twice/)
       }
     })
