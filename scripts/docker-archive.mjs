@@ -11,8 +11,9 @@ import { run } from './debian-packages.mjs'
 export const EPOCH = 1_704_067_200
 
 /**
- * A layer as a tar file; `name` becomes its line of the image's history.
- * @typedef {{ tar: string, diffID: string, name: string }} Layer
+ * A layer as a tar file; `name` becomes its line of the image's history. A compressed one has its own digest too, by
+ * which it is named in the archive, as Docker 25 does: whoever loads it has something to check.
+ * @typedef {{ tar: string, diffID: string, name: string, digest?: string }} Layer
  */
 
 /**
@@ -65,13 +66,16 @@ export function writeDockerArchive(file, name, layers) {
     rootfs: { type: 'layers', diff_ids: layers.map((layer) => `sha256:${layer.diffID}`) },
   })
   const configName = `${createHash('sha256').update(config).digest('hex')}.json`
-  const names = layers.map((layer) => `${layer.diffID}.tar`)
+  const names = layers.map(({ diffID, digest }) =>
+    digest === undefined ? `${diffID}.tar` : `blobs/sha256/${digest}`,
+  )
   const manifest = JSON.stringify([{ Config: configName, RepoTags: [name], Layers: names }])
   mkdirSync(dirname(file), { recursive: true })
   const parts = mkdtempSync(`${file}.`)
   try {
     writeFileSync(join(parts, configName), config)
     writeFileSync(join(parts, 'manifest.json'), manifest)
+    mkdirSync(join(parts, 'blobs/sha256'), { recursive: true })
     for (const [i, layer] of layers.entries()) copyFileSync(layer.tar, join(parts, names[i] ?? ''))
     packTar(file, parts, { names: ['manifest.json', configName, ...names], clamp: true })
   } finally {

@@ -5,6 +5,7 @@ import { it } from 'vitest'
 import { GIB, MIB } from '../helpers/sizes.ts'
 import { dumpTree } from '../../lib/driver-suite/tree.ts'
 import { NOW } from './support/builds.ts'
+import { benchDisk } from './support/disk.ts'
 import { faster } from './support/goal.ts'
 import { type Contender, type Name, ours, race, type Sample } from './support/race.ts'
 import { command, task, TIME } from './support/run.ts'
@@ -13,6 +14,8 @@ import { LARGE, largeFile, SMALL_FILES, smallFiles } from './support/workloads.t
 
 const GNU_TAR = 'GNU tar --xattrs, no atime or ctime, sorted, durability none'
 const DIFF = 'overlaid, diff, durability none'
+/** Holds the largest diff. */
+const WARM_UP_BYTES = 2 * GIB
 
 /** The tar is unpacked by GNU tar and compared with what the others made. */
 function sampleOf(dir: string, time: number, output: string): Sample {
@@ -48,7 +51,9 @@ function overlaid(name: Name, how: 'diff' | 'digest', tar: string): Contender[] 
     run: (dir) => {
       const { root } = upperWith(build, dir, tar)
       const output = join(dir, 'out.tar')
-      return sampleOf(dir, task<number>(build, 'diff', { root, how, output }), output)
+      using memory = benchDisk(WARM_UP_BYTES, 'tmpfs')
+      const parameters = { root, how, output, warmUp: join(memory.dir, 'out.tar') }
+      return sampleOf(dir, task<number>(build, 'diff', parameters), output)
     },
   }))
 }

@@ -12,8 +12,8 @@ import { chainIDs } from './support/chain-ids.ts'
 import { unmountBelow } from './support/disk.ts'
 import { faster } from './support/goal.ts'
 import { type Contender, type Name, ours, race } from './support/race.ts'
-import { command, jsonOf, PEAK, task, TIME } from './support/run.ts'
-import { GNU_TAR_OPTIONS, ociLayout } from './support/unpackers.ts'
+import { command, jsonOf, PEAK, TIME } from './support/run.ts'
+import { GNU_TAR_OPTIONS, loadTime, ociLayout } from './support/unpackers.ts'
 import { layersIn } from './support/workloads.ts'
 
 const DOCKER = 'docker load, durability its own'
@@ -109,15 +109,11 @@ function overlaidLoad(name: Name, file: string, durability: string): Contender[]
   }))
 }
 
-function inProcess(name: Name, archive: string, durability: string): Contender[] {
+function inProcess(name: Name, archive: string, durability: 'none' | 'full'): Contender[] {
   return ours((build) => ({
     name,
     runs: 'in process',
-    run: (dir) => ({
-      values: {
-        time: task<number>(build, 'load', { root: join(dir, 'root'), archive, durability, syncfs: false }),
-      },
-    }),
+    run: (dir) => ({ values: { time: loadTime(build, join(dir, 'root'), archive, { durability }) } }),
   }))
 }
 

@@ -80,7 +80,7 @@ it.each([10, 128])('mount + unmount, %i lowers', async (layers) => {
     disk: GIB,
     base: FLOOR,
     contenders: [
-      cLoop(FLOOR, 'fd', layers),
+      cLoop(FLOOR, 'name', layers),
       cLoop('C, mount(2) with short names, durability none', 'path', layers),
       cLoop('C, by names, with a record of it, durability none', 'record', layers),
       ...overlaid(DRIVER, 'driver', 'none', layers),

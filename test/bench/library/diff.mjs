@@ -2,18 +2,25 @@
  * Packs the changes of the container `bench` into a file.
  *
  * `how` is `diff`, the tar alone; `digest`, with its sha256 on the way; or `commit`, which makes an image of them and
- * writes no tar.
+ * writes no tar. The first two are done before, into the file `warmUp`, which is in memory: what a process does first
+ * it does with JavaScript that is not compiled.
  */
 import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { storeTask, timed } from './task.mjs'
 
-/** @typedef {{ root: string, durability: 'none' | 'full', how: 'diff' | 'digest' | 'commit', output: string }} Parameters */
+/**
+ * @typedef {{ root: string, durability?: 'none' | 'full', how: 'commit' }} CommitParameters
+ * @typedef {{ root: string, how: 'diff' | 'digest', output: string, warmUp: string }} WriteParameters
+ */
 
-await storeTask(async (store, /** @type {Parameters} */ { how, output }) => {
+await storeTask(async (store, /** @type {CommitParameters | WriteParameters} */ parameters) => {
   const container = await store.containers.get('bench')
-  const write = async () => {
-    const file = await open(output, 'w')
+  if (parameters.how === 'commit') return timed(() => container.commit('committed:bench'))
+  const { how, output, warmUp } = parameters
+  /** @param {string} path */
+  const write = async (path) => {
+    const file = await open(path, 'w')
     try {
       if (how === 'diff') await container.diff().writeTo(file.fd)
       else await writeHashed(container.diff(), file)
@@ -21,7 +28,8 @@ await storeTask(async (store, /** @type {Parameters} */ { how, output }) => {
       await file.close()
     }
   }
-  return timed(how === 'commit' ? () => container.commit('committed:bench') : write)
+  await write(warmUp)
+  return timed(() => write(output))
 })
 
 /**

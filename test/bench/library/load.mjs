@@ -1,15 +1,29 @@
 /**
  * Loads an archive into a store that is open: blobs to files, digests and tar-split records; in ms. With `syncfs` one
- * sync of the file system after it is part of it.
+ * sync of the file system after it is part of it. With `warmUp`, an archive and a root in memory, a store there has
+ * loaded that before: what a process does first it does with JavaScript that is not compiled.
  */
 import { execFileSync } from 'node:child_process'
-import { storeTask, timed } from './task.mjs'
+import { task, timed } from './task.mjs'
 
-/** @typedef {{ root: string, durability: 'none' | 'full', archive: string, syncfs: boolean }} Parameters */
+/**
+ * @typedef {{ root: string, durability: 'none' | 'full', archive: string, syncfs: boolean,
+ *   warmUp?: { root: string, archive: string } }} Parameters
+ */
 
-await storeTask((store, /** @type {Parameters} */ { root, archive, syncfs }) =>
-  timed(async () => {
-    await store.images.load(archive)
-    if (syncfs) execFileSync('sync', ['--file-system', root])
-  }),
-)
+await task(async ({ Store }, /** @type {Parameters} */ { root, durability, archive, syncfs, warmUp }) => {
+  if (warmUp !== undefined) {
+    const other = await Store.open(warmUp.root, { durability: 'none' })
+    await other.images.load(warmUp.archive)
+    await other.close()
+  }
+  const store = await Store.open(root, { durability })
+  try {
+    return await timed(async () => {
+      await store.images.load(archive)
+      if (syncfs) execFileSync('sync', ['--file-system', root])
+    })
+  } finally {
+    await store.close()
+  }
+})

@@ -2,8 +2,9 @@
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { dumpTree } from '../../../lib/driver-suite/tree.ts'
-import { NOW } from './builds.ts'
-import { unmountBelow } from './disk.ts'
+import { GIB } from '../../helpers/sizes.ts'
+import { type Build, NOW } from './builds.ts'
+import { benchDisk, unmountBelow } from './disk.ts'
 import { type Contender, type Name, ours, type Sample } from './race.ts'
 import { command, type Taken, task, textOf } from './run.ts'
 
@@ -94,23 +95,34 @@ export interface LoadParameters {
   readonly durability: 'none' | 'full'
   /** One syncfs after it is part of the time. */
   readonly syncfs?: boolean
+  /** What the process has loaded before, into another store; default: the same. `none` where it is the first. */
+  readonly warmUp?: string
 }
 
 /** Our library loading a docker-archive of one layer; its files are the layer's folder. */
-export function overlaid(
-  name: Name,
-  image: string,
-  { durability, syncfs = false }: LoadParameters,
-): Contender[] {
+export function overlaid(name: Name, image: string, parameters: LoadParameters): Contender[] {
   return ours((build) => ({
     name,
     runs: 'in process',
     run: (dir) => {
       const root = join(dir, 'root')
-      const time = task<number>(build, 'load', { root, archive: image, durability, syncfs })
-      return sampleOf(time, onlyLayer(root))
+      return sampleOf(loadTime(build, root, image, parameters), onlyLayer(root))
     },
   }))
+}
+
+/** Milliseconds of a load by the library into a store that is made at `root`. */
+export function loadTime(
+  build: Build,
+  root: string,
+  archive: string,
+  { durability, syncfs = false, warmUp = archive }: LoadParameters,
+): number {
+  const parameters = { root, archive, durability, syncfs }
+  if (warmUp === 'none') return task<number>(build, 'load', parameters)
+  using memory = benchDisk(GIB, 'tmpfs')
+  const before = { root: join(memory.dir, 'root'), archive: warmUp }
+  return task<number>(build, 'load', { ...parameters, warmUp: before })
 }
 
 /** The folder of the only layer of a store. */
