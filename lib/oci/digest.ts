@@ -165,7 +165,8 @@ export function checkDigest(actual: AnyDigest, expected: AnyDigest, what: string
   throw new OverlaidError('ERR_DIGEST_MISMATCH', `${what} should have digest ${expected}, but has ${actual}`)
 }
 
-function sizeMismatch(what: string, size: number, actual: string): OverlaidError {
+/** The error of a stream that is longer or shorter than it should be. */
+export function sizeMismatch(what: string, size: number, actual: string): OverlaidError {
   return new OverlaidError(
     'ERR_SIZE_MISMATCH',
     `${what} should have ${String(size)} bytes, but has ${actual}`,

@@ -3,7 +3,7 @@
 export interface ByteSource {
   /**
    * Fills `into` from its start. Gives how many bytes; fewer than fit at the end of the stream only, 0 after it. One
-   * read at a time.
+   * read at a time. A source may look at the bytes of one until the next has settled: they are not written over before.
    */
   read(into: Buffer): Promise<number>
   /** Ends it early; harmless after its end. */

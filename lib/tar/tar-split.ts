@@ -91,6 +91,8 @@ export class TarSplitWriter implements TarObserver {
   #file: OpenFile | undefined
   #position = 0
   #offset = 0
+  /** The CRCs of the piece before. */
+  #summing: Promise<unknown> = Promise.resolve()
   #writing: Promise<void> = Promise.resolve()
   #digest: Buffer | undefined
 
@@ -248,11 +250,13 @@ export class TarSplitWriter implements TarObserver {
     const told = this.#told
     const file = this.#file
     this.#told = { text: [], gaps: [], ranges: [], goesOn: file !== undefined && file.left < file.size }
-    this.#writing = this.#writing.then(async () => {
-      const ranges = Uint32Array.from(told.ranges)
-      const crcs = await this.#sums.update(bytes.subarray(0, end), start, ranges, told.goesOn)
-      await this.#write(told, crcs)
-    })
+    const ranges = Uint32Array.from(told.ranges)
+    const summing = this.#summing.then(() =>
+      this.#sums.update(bytes.subarray(0, end), start, ranges, told.goesOn),
+    )
+    // The next piece's sums need not wait for what this one's lines are compressed to.
+    this.#summing = summing
+    this.#writing = Promise.all([summing, this.#writing]).then(([crcs]) => this.#write(told, crcs))
     return this.#writing
   }
 

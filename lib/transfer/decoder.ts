@@ -4,8 +4,8 @@ import { binding, type CodecHandle } from '../native/binding.ts'
 import type { ByteSource } from '../tar/byte-source.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)
-/** Compressed bytes read at a time. */
-const INPUT_BYTES = 1024 * 1024
+/** Compressed bytes read at a time, of which one lot is decompressed while the next is read. */
+const INPUT_BYTES = 2 * 1024 * 1024
 
 /** What looks through the compressed bytes before they are decompressed. Throws what is wrong with them. */
 export interface Inspector {
@@ -16,11 +16,13 @@ export interface Inspector {
 export class Decoder implements ByteSource {
   readonly #codec: CodecHandle
   readonly #input: ByteSource
-  /** The compressed bytes at hand are always in here. */
-  readonly #buffer: Buffer = Buffer.allocUnsafeSlow(INPUT_BYTES)
   readonly #what: string
   readonly #inspector: Inspector | undefined
   #rest: Buffer = NOTHING
+  /** The lot that is being read, and the two memories that take turns. */
+  #ahead: Promise<Buffer> | undefined
+  #spare: Buffer = Buffer.allocUnsafeSlow(INPUT_BYTES)
+  #used: Buffer = Buffer.allocUnsafeSlow(INPUT_BYTES)
   /** The input has ended. */
   #ended = false
   /** So has what comes of it. */
@@ -57,11 +59,23 @@ export class Decoder implements ByteSource {
   }
 
   async #fetch(): Promise<void> {
-    const size = await this.#input.read(this.#buffer)
-    this.#rest = this.#buffer.subarray(0, size)
-    if (size > 0) return this.#inspector?.push(this.#rest)
+    this.#rest = await (this.#ahead ?? this.#readNext())
+    if (this.#rest.length > 0) {
+      this.#ahead = this.#readNext()
+      // It is awaited in its turn, or left behind when this is closed.
+      this.#ahead.catch(() => undefined)
+      this.#inspector?.push(this.#rest)
+      return
+    }
     this.#ended = true
     this.#inspector?.finish()
+  }
+
+  async #readNext(): Promise<Buffer> {
+    const into = this.#spare
+    this.#spare = this.#used
+    this.#used = into
+    return into.subarray(0, await this.#input.read(into))
   }
 
   async #step(into: Buffer): Promise<number> {

@@ -1,9 +1,10 @@
 /** Images put together from their parts, and what every kind of source checks of them. */
 import { OverlaidError } from '../errors.ts'
 import { type ImageConfig, parseConfig } from '../oci/config.ts'
-import { type Digest, type DiffID, checkDigest, digestOf, verified } from '../oci/digest.ts'
+import { type Digest, type DiffID, checkDigest, digestOf } from '../oci/digest.ts'
 import { type Platform, formatPlatform } from '../oci/platform.ts'
 import type { SourceLayer } from './source.ts'
+import { verifiedSource } from './verified-source.ts'
 
 /** What {@link readConfig} found. */
 export interface ReadConfig {
@@ -65,7 +66,7 @@ export function sourceLayer({ diffID, digest, size, what, read }: LayerBlob): So
   const open = (signal?: AbortSignal): AsyncIterable<Buffer> =>
     digest === undefined || isSame(digest, diffID)
       ? read(signal)
-      : verified(read(signal), { digest, size, what })
+      : verifiedSource(read(signal), { digest, size, what })
   return { diffID, size, open, ...(digest && { digest }) }
 }
 
