@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { DRIVER_NAMES } from '../../lib/driver/drivers.ts'
 import { type ProbeReport, probeDrivers } from '../../lib/store/probe.ts'
 import { run, type RunResult } from '../cli/support/host.ts'
-import { closedBecause, missing } from '../helpers/gates.ts'
+import { missing } from '../helpers/gates.ts'
 import { type FileSystemKind, type LoopFileSystem, loopFileSystem } from '../helpers/loopfs.ts'
 import { watchLeaks } from '../helpers/mounts.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
@@ -76,18 +76,6 @@ describe.skipIf(missing('hasBinding', 'canMount', 'canLoop', 'hasXfs', 'hasBtrfs
       open.push({ [Symbol.dispose]: () => void execFileSync('umount', [merged]) })
       return merged
     }
-
-    // Where the kernel has no FAT nobody puts a data root on one: no reason to fail with CI=true.
-    it.skipIf(closedBecause('hasVfat') !== undefined)('on FAT', async () => {
-      const fs = make('vfat')
-      const { drivers, chosen } = await probeDrivers(fs.dir)
-      expect(drivers.find(({ name }) => name === 'overlay2')).toMatchObject({
-        code: 'ERR_UNSUPPORTED_FS',
-        reason: expect.stringContaining('FAT knows no Unix owners') as string,
-      })
-      expect(chosen).toBeUndefined()
-      expect(readdirSync(fs.dir)).toEqual([])
-    })
 
     it('after tune2fs -O filetype tells old folders from a file system without types', async () => {
       const fs = make('ext4-no-dtype')
