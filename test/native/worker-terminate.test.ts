@@ -20,6 +20,18 @@ describe.skipIf(missing('hasBinding'))('a worker thread', () => {
 const root = JSON.stringify(join(import.meta.dirname, '../..'))
 
 const code = encoded({ op: 'meta', path: 'nowhere/x' })
+// So many that they have a thread of their own.
+const file = {
+  op: 'file',
+  path: 'nowhere/x',
+  data: [Buffer.alloc(9)],
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  mtimeSec: 0,
+  mtimeNsec: 0,
+} as const
+const manyFiles = encoded(...Array.from({ length: 30 }, () => file))
 
 const program = `
   const { Worker } = require('node:worker_threads')
@@ -35,6 +47,7 @@ const program = `
       () => addon.getdents64(fd),
       () => addon.scandirat(-100, '/etc', { xattrs: true }),
       () => addon.fileops(fd, Buffer.from('${code}', 'base64'), []),
+      () => addon.fileops(fd, Buffer.from('${manyFiles}', 'base64'), Array.from({ length: 30 }, () => Buffer.alloc(9))),
       () => addon.tarSplitLines(Buffer.alloc(9), new Uint32Array(0), 'x', 0, 0, Buffer.alloc(9)),
       () => addon.sumsUpdate(addon.sumsNew(), Buffer.alloc(9), 0, new Uint32Array([1, 2]), false),
       () => addon.walkNext(addon.walkStart(etc, { xattrs: true, bodies: 4096 })),
