@@ -68,7 +68,8 @@ How to read it:
 - The number is the median of the rounds, with the smallest and the largest beside it. "× base" is how many times better
   than the contender in bold: 2 is half of its time, or twice its rate.
 - "runs" says what the clock ran around. _process_: a whole command, its start included. _in process_: calls in a program
-  that runs already and has done the like before, where a row does not say that it is the first. _daemon_: a client's request to a daemon that runs already.
+  that runs already and has done the like before, where a row does not say that it is the first. _daemon_: a client's
+  request to a daemon that runs already.
 - "durability" says what was synced when the clock stopped: _none_, nothing, as tar leaves it; _full_, all of it, our
   default; _its own_, what that daemon chose, which is its records and seldom its files.
 - A contender whose tool is missing is named below its table.
