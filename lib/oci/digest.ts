@@ -149,14 +149,26 @@ export interface Expected {
  * @throws ERR_SIZE_MISMATCH, ERR_DIGEST_MISMATCH
  */
 export async function* verified(stream: AsyncIterable<Buffer>, expected: Expected): AsyncGenerator<Buffer> {
-  const { size, digest, what } = expected
   const measured = new Measured(stream)
   for await (const chunk of measured) {
-    if (size !== undefined && measured.size > size) throw sizeMismatch(what, size, `more than that`)
+    checkSoFar(measured.size, expected)
     yield chunk
   }
-  if (size !== undefined && measured.size !== size) throw sizeMismatch(what, size, String(measured.size))
-  if (digest !== undefined) checkDigest(measured.digest, digest, what)
+  checkWhole(measured, expected)
+}
+
+/** @throws ERR_SIZE_MISMATCH when more bytes have passed than are expected of the whole */
+export function checkSoFar(passed: number, { size, what }: Expected): void {
+  if (size !== undefined && passed > size) throw sizeMismatch(what, size, 'more than that')
+}
+
+/** Checks a stream that has ended. @throws ERR_SIZE_MISMATCH, ERR_DIGEST_MISMATCH */
+export function checkWhole(
+  stream: { readonly size: number; readonly digest: AnyDigest },
+  { size, digest, what }: Expected,
+): void {
+  if (size !== undefined && stream.size !== size) throw sizeMismatch(what, size, String(stream.size))
+  if (digest !== undefined) checkDigest(stream.digest, digest, what)
 }
 
 /** @throws ERR_DIGEST_MISMATCH when `actual` is another digest than `expected` */
@@ -165,8 +177,7 @@ export function checkDigest(actual: AnyDigest, expected: AnyDigest, what: string
   throw new OverlaidError('ERR_DIGEST_MISMATCH', `${what} should have digest ${expected}, but has ${actual}`)
 }
 
-/** The error of a stream that is longer or shorter than it should be. */
-export function sizeMismatch(what: string, size: number, actual: string): OverlaidError {
+function sizeMismatch(what: string, size: number, actual: string): OverlaidError {
   return new OverlaidError(
     'ERR_SIZE_MISMATCH',
     `${what} should have ${String(size)} bytes, but has ${actual}`,

@@ -1,5 +1,5 @@
 /** A blob that is checked as it is read, with its hashing beside the reader's work. */
-import { checkDigest, type Digest, type Expected, sizeMismatch } from '../oci/digest.ts'
+import { checkSoFar, checkWhole, type Digest, type Expected } from '../oci/digest.ts'
 import { archiveSums } from '../native/sums.ts'
 import { type ByteSource, type ByteStream, byteChunks, byteSource } from '../tar/byte-source.ts'
 
@@ -30,8 +30,7 @@ class VerifiedSource implements AsyncIterable<Buffer>, ByteSource {
     const count = await this.#source.read(into)
     await this.#hashing
     this.#size += count
-    const { size, what } = this.#expected
-    if (size !== undefined && this.#size > size) throw sizeMismatch(what, size, 'more than that')
+    checkSoFar(this.#size, this.#expected)
     if (count > 0) this.#hash(into.subarray(0, count))
     if (count < into.length) await this.#check()
     return count
@@ -46,10 +45,8 @@ class VerifiedSource implements AsyncIterable<Buffer>, ByteSource {
   async #check(): Promise<void> {
     this.#ended = true
     await this.#hashing
-    const { size, digest, what } = this.#expected
-    if (size !== undefined && this.#size !== size) throw sizeMismatch(what, size, String(this.#size))
-    if (digest === undefined) return
-    checkDigest(`sha256:${this.#sums.digest().toString('hex')}` as Digest, digest, what)
+    const digest = `sha256:${this.#sums.digest().toString('hex')}` as Digest
+    checkWhole({ size: this.#size, digest }, this.#expected)
   }
 
   close(): Promise<void> {
