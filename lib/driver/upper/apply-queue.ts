@@ -173,27 +173,23 @@ export class OpQueue {
 
   #submitLane(lane: Lane): void {
     if (lane.ops.count === 0) return
-    const ops = this.#take(lane)
-    this.#submitStructure()
     // Another folder's files may go elsewhere now, and more of this one's.
     this.#lastFolder = undefined
-    void this.#track(this.#structured.then(() => creators(() => this.#run(ops))))
+    void this.#submit(lane)
   }
 
   #submitParts(): void {
-    if (this.#parts.ops.count === 0) return
-    const ops = this.#take(this.#parts)
-    this.#submitStructure()
-    const before = Promise.all([this.#structured, this.#written])
-    this.#written = this.#track(before.then(() => creators(() => this.#run(ops))))
+    if (this.#parts.ops.count > 0) this.#written = this.#submit(this.#parts, this.#written)
   }
 
-  /** The lane's operations, which are another batch's then. */
-  #take(lane: Lane): OpWriter {
+  /** Has a creator run what is in the lane, after the structure so far and after `before`. */
+  #submit(lane: Lane, before?: Promise<void>): Promise<void> {
     const { ops } = lane
     lane.ops = this.#spares.take()
     lane.bytes = 0
-    return ops
+    this.#submitStructure()
+    const ready = Promise.all([this.#structured, before])
+    return this.#track(ready.then(() => creators(() => this.#run(ops))))
   }
 
   #submitAll(): void {
