@@ -53,9 +53,9 @@ Napi::Value TarSplitLines(const Napi::CallbackInfo& info) {
   const auto position = args.Integer<int64_t>("position");
   const auto out_value = args.Next();
   const auto out = args.View(out_value, "out");
-  if (args.Failed()) return args.Throw();
   auto keep = Napi::Array::New(info.Env(), 2);
-  if (!keep.Set(0U, chunk) || !keep.Set(1U, out_value)) return info.Env().Undefined();
+  if (!keep.Set(0U, chunk) || !keep.Set(1U, out_value)) args.Fail("chunk and out", "kept");
+  if (args.Failed()) return args.Throw();
   std::vector<PlainMember> copy(members.begin(), members.end());
   return RunJob(
       info.Env(), "tarSplitLines",
