@@ -45,7 +45,7 @@ const DISK = 5 * GIB
 function allOurs(image: string, warmUp: string = image): Contender[] {
   return [
     ...overlaid(NONE, image, { durability: 'none', warmUp }),
-    ...overlaid(FIRST, image, { durability: 'none', warmUp: 'none' }),
+    ...overlaid(FIRST, image, { durability: 'none' }),
     ...overlaid(SYNCED, image, { durability: 'none', syncfs: true, warmUp }),
     ...overlaid(FULL, image, { durability: 'full', warmUp }),
   ]

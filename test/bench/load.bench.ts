@@ -113,7 +113,10 @@ function inProcess(name: Name, archive: string, durability: 'none' | 'full'): Co
   return ours((build) => ({
     name,
     runs: 'in process',
-    run: (dir) => ({ values: { time: loadTime(build, join(dir, 'root'), archive, { durability }) } }),
+    run: (dir) => {
+      const parameters = { durability, warmUp: archive }
+      return { values: { time: loadTime(build, join(dir, 'root'), archive, parameters) } }
+    },
   }))
 }
 

@@ -4,26 +4,21 @@
  * loaded that before: what a process does first it does with JavaScript that is not compiled.
  */
 import { execFileSync } from 'node:child_process'
-import { task, timed } from './task.mjs'
+import { storeTask, timed } from './task.mjs'
 
 /**
  * @typedef {{ root: string, durability: 'none' | 'full', archive: string, syncfs: boolean,
  *   warmUp?: { root: string, archive: string } }} Parameters
  */
 
-await task(async ({ Store }, /** @type {Parameters} */ { root, durability, archive, syncfs, warmUp }) => {
+await storeTask(async (store, /** @type {Parameters} */ { root, archive, syncfs, warmUp }, { Store }) => {
   if (warmUp !== undefined) {
     const other = await Store.open(warmUp.root, { durability: 'none' })
     await other.images.load(warmUp.archive)
     await other.close()
   }
-  const store = await Store.open(root, { durability })
-  try {
-    return await timed(async () => {
-      await store.images.load(archive)
-      if (syncfs) execFileSync('sync', ['--file-system', root])
-    })
-  } finally {
-    await store.close()
-  }
+  return timed(async () => {
+    await store.images.load(archive)
+    if (syncfs) execFileSync('sync', ['--file-system', root])
+  })
 })

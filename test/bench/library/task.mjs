@@ -23,14 +23,14 @@ export async function task(work) {
 /**
  * A task on a store that is open before and closed after it.
  * @template {{ root: string, driver?: string, durability?: 'none' | 'full' }} P
- * @param {(store: import('../../../lib/index.ts').Store, parameters: P) => Promise<unknown>} work
+ * @param {(store: import('../../../lib/index.ts').Store, parameters: P, overlaid: Overlaid) => Promise<unknown>} work
  */
 export async function storeTask(work) {
-  await task(async ({ Store }, /** @type {P} */ parameters) => {
+  await task(async (overlaid, /** @type {P} */ parameters) => {
     const { root, driver, durability = 'none' } = parameters
-    const store = await Store.open(root, { durability, ...(driver !== undefined && { driver }) })
+    const store = await overlaid.Store.open(root, { durability, ...(driver !== undefined && { driver }) })
     try {
-      return await work(store, parameters)
+      return await work(store, parameters, overlaid)
     } finally {
       await store.close()
     }

@@ -95,7 +95,7 @@ export interface LoadParameters {
   readonly durability: 'none' | 'full'
   /** One syncfs after it is part of the time. */
   readonly syncfs?: boolean
-  /** What the process has loaded before, into another store; default: the same. `none` where it is the first. */
+  /** An archive that the process has loaded before, into another store; without it this is its first. */
   readonly warmUp?: string
 }
 
@@ -116,10 +116,10 @@ export function loadTime(
   build: Build,
   root: string,
   archive: string,
-  { durability, syncfs = false, warmUp = archive }: LoadParameters,
+  { durability, syncfs = false, warmUp }: LoadParameters,
 ): number {
   const parameters = { root, archive, durability, syncfs }
-  if (warmUp === 'none') return task<number>(build, 'load', parameters)
+  if (warmUp === undefined) return task<number>(build, 'load', parameters)
   using memory = benchDisk(GIB, 'tmpfs')
   const before = { root: join(memory.dir, 'root'), archive: warmUp }
   return task<number>(build, 'load', { ...parameters, warmUp: before })
