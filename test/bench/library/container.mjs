@@ -20,7 +20,9 @@ await storeTask(async (store, /** @type {Parameters} */ { archive, level, warmUp
   const liveAtDriver = async (look) => {
     const id = randomBytes(32).toString('hex')
     await store.driver.createReadWrite(id, cacheID)
-    look?.(await store.driver.get(id))
+    // Not as an argument of look's: where there is none it would not be called.
+    const path = await store.driver.get(id)
+    look?.(path)
     await store.driver.put(id)
     await store.driver.remove(id)
   }
