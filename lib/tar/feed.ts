@@ -38,6 +38,9 @@ interface Piece {
   readonly end: number
 }
 
+/** What comes when there is no more. */
+const END: Piece = { chunk: Buffer.alloc(0), end: 0 }
+
 class Feeder {
   readonly #source: ByteSource
   readonly #scanner: TarScanner
@@ -57,7 +60,7 @@ class Feeder {
     let next = this.#read()
     for (;;) {
       const piece = await abortable(next, signal)
-      if (piece.end === HEADROOM) break
+      if (piece === END) break
       next = this.#read()
       // Whatever ends the loop below leaves it behind; an abort too.
       next.catch(() => undefined)
@@ -71,8 +74,12 @@ class Feeder {
   }
 
   async #read(): Promise<Piece> {
-    const chunk = this.#options.pool.take()
-    return { chunk, end: HEADROOM + (await this.#source.read(chunk.subarray(HEADROOM))) }
+    const { pool } = this.#options
+    const chunk = pool.take()
+    const size = await this.#source.read(chunk.subarray(HEADROOM))
+    if (size > 0) return { chunk, end: HEADROOM + size }
+    pool.release(chunk)
+    return END
   }
 
   #scan({ chunk, end }: Piece): void {
