@@ -193,6 +193,8 @@ export class TarScanner {
     this.#sink.run?.(run)
     this.#observer.run?.(run)
     this.#at = run.end
+    // What ended the run is not plain, or not all there; after it there may be more.
+    this.#untilRun = 1
     return true
   }
 

@@ -130,6 +130,15 @@ describe.skipIf(missing('hasBinding'))('a run of plain members', () => {
     await inRuns(archive, 1300)
   })
 
+  it('goes on after a member that is not plain', async () => {
+    const group = (i: number): (TarSpec | Buffer)[] => [
+      ...Array.from({ length: 9 }, (_, j) => ({ name: `${String(i)}/${String(j)}`, body: 'x' })),
+      { name: `${String(i)}/é`, body: 'x' },
+    ]
+    const groups = Array.from({ length: 10 }, (_, i) => group(i))
+    expect(await inRuns(rawTar(groups.flat()))).toBe(90)
+  })
+
   it('comes to the member that is one too many', async () => {
     const archive = many((i) => ({ name: String(i) }))
     for (const maxEntries of [1, 20, MANY - 1]) {
