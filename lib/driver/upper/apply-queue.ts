@@ -222,10 +222,10 @@ export class OpQueue {
   /** Runs all there is, and `last` after it, in no order. Same errors. */
   async finish(last: (next: () => OpWriter) => void): Promise<void> {
     this.barrier()
-    await this.#structured
-    this.#check()
     const series = new Series()
     last(() => series.next)
+    await this.#structured
+    this.#check()
     for (const ops of series.batches) void this.#track(creators(() => this.#run(ops)))
     await this.quiet()
     this.#check()
