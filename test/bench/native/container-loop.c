@@ -3,13 +3,14 @@
 //
 //     container-loop steps|bare HOME COUNT PARENT LOWER...
 //
-// HOME is an overlay2 home of the library's, PARENT the folder in it of the top layer, LOWER... the
-// chain's short names in `l/`, nearest first.
+// HOME, absolute, is an overlay2 home of the library's, PARENT the folder in it of the top layer,
+// LOWER... the chain's short names in `l/`, nearest first.
 //
-// steps: what the driver's layout and its protocol ask for: a staging folder with its lock, the
-// layer's folders and
-//        files in it with exact modes, the parent's mark, its short name, one rename; `merged` only
-//        while mounted, by descriptors; then one rename to the trash, and deletion.
+// steps: what the driver's layout and its protocol ask for: the parent's mark, a staging folder
+// with
+//        the layer's folders and files in it with exact modes, its short name, one rename; `merged`
+//        only while mounted, by names; unmounted with its end left to a clone, which is closed;
+//        then one rename to the trash, and deletion.
 // bare:  four folders, mount(2), umount2, and the folders removed. No names, no locks: what a mount
 // alone needs.
 //
@@ -24,6 +25,9 @@ struct chain {
   const char *parent;
   char **lowers;
   int lower_count;
+  // The home with a slash after it, and the lowers' absolute names.
+  char home[256];
+  char **names;
 };
 
 static void make_folder(const char *path, mode_t mode) {
@@ -68,17 +72,32 @@ static void remove_folders(const char *layer) {
   }
 }
 
-static void use(const char *layer, const struct chain *chain, int by_path, int is_first) {
-  char upper[128], work[128], merged[128];
-  snprintf(upper, sizeof upper, "%s/diff", layer);
-  snprintf(work, sizeof work, "%s/work", layer);
-  snprintf(merged, sizeof merged, "%s/merged", layer);
-  struct layers layers = {upper, work, merged, chain->lowers, chain->lower_count};
-  check(mkdir(merged, 0700), "merged");
-  (by_path ? mount_by_path : mount_by_fd)(&layers);
-  if (is_first) print_names(merged);
+static void unmount_leaving(const char *merged) {
+  int rest =
+      (int)check(syscall(SYS_open_tree, AT_FDCWD, merged, kOpenTreeClone | O_CLOEXEC), merged);
+  check(umount2(merged, UMOUNT_NOFOLLOW), "umount2");
+  check(rmdir(merged), "merged");
+  close(rest);
+}
+
+static void unmount_whole(const char *merged) {
   check(umount2(merged, 0), "umount2");
   check(rmdir(merged), "merged");
+}
+
+// LAYER with what begins its name: nothing, or the way to it where names have to be absolute.
+static void use(const char *layer, const struct chain *chain, int is_bare, int is_first) {
+  char upper[512], work[512], merged[512];
+  const char *home = is_bare ? "" : chain->home;
+  snprintf(upper, sizeof upper, "%s%s/diff", home, layer);
+  snprintf(work, sizeof work, "%s%s/work", home, layer);
+  snprintf(merged, sizeof merged, "%s/merged", layer);
+  struct layers layers = {upper, work, merged, is_bare ? chain->lowers : chain->names,
+                          chain->lower_count};
+  check(mkdir(merged, 0700), "merged");
+  (is_bare ? mount_by_path : mount_by_name)(&layers);
+  if (is_first) print_names(merged);
+  (is_bare ? unmount_whole : unmount_leaving)(merged);
 }
 
 static void live_bare(const struct chain *chain, int i, int is_first) {
@@ -95,35 +114,21 @@ static void live_bare(const struct chain *chain, int i, int is_first) {
 
 static void create(const char *id, const char *link, const struct chain *chain, const char *lower) {
   char staging[128], path[256], target[256];
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  struct stat status;
-  snprintf(staging, sizeof staging, "staging/%.32s", id);
-  check(mkdir(staging, 0700), staging);
-  snprintf(path, sizeof path, "%s/lock", staging);
-  int held = (int)check(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), path);
-  check(fcntl(held, F_OFD_SETLK, &lock), "lock");
-  check(stat(path, &status), path);
+  snprintf(staging, sizeof staging, "staging/%s.new", id);
   mark_committed(chain->parent);
-  // Everything in it relative to its folder, as the names there are fixed.
-  snprintf(path, sizeof path, "%s/layer", staging);
-  make_folder(path, 0710);
-  snprintf(path, sizeof path, "%s/layer/diff", staging);
+  make_folder(staging, 0710);
+  snprintf(path, sizeof path, "%s/diff", staging);
   make_folder(path, 0755);
-  snprintf(path, sizeof path, "%s/layer/work", staging);
+  snprintf(path, sizeof path, "%s/work", staging);
   make_folder(path, 0700);
-  snprintf(path, sizeof path, "%s/layer/lower", staging);
+  snprintf(path, sizeof path, "%s/lower", staging);
   write_file(path, lower, 0644);
-  snprintf(path, sizeof path, "%s/layer/link", staging);
+  snprintf(path, sizeof path, "%s/link", staging);
   write_file(path, link, 0644);
   snprintf(path, sizeof path, "l/%s", link);
   snprintf(target, sizeof target, "../%s/diff", id);
   check(symlink(target, path), path);
-  snprintf(path, sizeof path, "%s/layer", staging);
-  check(rename(path, id), "rename");
-  snprintf(path, sizeof path, "%s/lock", staging);
-  check(unlink(path), path);
-  check(rmdir(staging), staging);
-  close(held);
+  check(rename(staging, id), "rename");
 }
 
 static void drop(const char *id, const char *link) {
@@ -152,13 +157,16 @@ int main(int argc, char **argv) {
   if (argc < 6) errx(2, "usage: container-loop steps|bare HOME COUNT PARENT LOWER...");
   int bare = strcmp(argv[1], "bare") == 0;
   int count = atoi(argv[3]);
-  struct chain chain = {argv[4], argv + 5, argc - 5};
+  struct chain chain = {.parent = argv[4], .lowers = argv + 5, .lower_count = argc - 5};
   long long *taken = calloc((size_t)count, sizeof *taken);
   char lower[8192] = "";
   check(chdir(argv[2]), argv[2]);
+  snprintf(chain.home, sizeof chain.home, "%s/", argv[2]);
+  chain.names = calloc((size_t)chain.lower_count, sizeof *chain.names);
   for (int i = 0; i < chain.lower_count; i++) {
     size_t at = strlen(lower);
     snprintf(lower + at, sizeof lower - at, "%s%s", i ? ":" : "", chain.lowers[i]);
+    check(asprintf(&chain.names[i], "%s%s", chain.home, chain.lowers[i]), "asprintf");
   }
   for (int i = 0; i < count; i++) {
     long long start = now();

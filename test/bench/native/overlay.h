@@ -16,7 +16,7 @@
 
 // linux/mount.h and sys/mount.h can't be included together before glibc 2.36.
 enum { kFsconfigSetString = 1, kFsconfigSetFd = 5, kFsconfigCreate = 6 };
-enum { kMoveMountFEmptyPath = 4 };
+enum { kMoveMountFEmptyPath = 4, kOpenTreeClone = 1 };
 
 struct layers {
   const char *upper, *work, *merged;
