@@ -169,8 +169,7 @@ Parameter ReadParameter(Args& args, Napi::Value value) {
   return parameter;
 }
 
-Napi::Value FsmountConfigured(const Napi::CallbackInfo& info) {
-  Args args(info);
+Request ReadRequest(Args& args) {
   Request request;
   request.type = args.Text("type");
   request.cwd = args.Path("cwd");
@@ -179,15 +178,29 @@ Napi::Value FsmountConfigured(const Napi::CallbackInfo& info) {
   request.parameters.reserve(list.Length());
   for (uint32_t i = 0; i < list.Length(); i++)
     request.parameters.push_back(ReadParameter(args, args.Element(list, i, "parameters")));
+  return request;
+}
+
+Napi::Value FsmountConfigured(const Napi::CallbackInfo& info) {
+  Args args(info);
+  auto request = ReadRequest(args);
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "fsmount",
                 [request = std::move(request)] { return MountConfigured(request); });
+}
+
+Napi::Value FsmountConfiguredNow(const Napi::CallbackInfo& info) {
+  Args args(info);
+  const auto request = ReadRequest(args);
+  if (args.Failed()) return args.Throw();
+  return RunNow(info.Env(), [&] { return MountConfigured(request); });
 }
 
 }  // namespace
 
 void RegisterFscontext(Napi::Object exports) {
   Export(exports, "fsmountConfigured", FsmountConfigured);
+  Export(exports, "fsmountConfiguredNow", FsmountConfiguredNow);
 }
 
 }  // namespace overlaid

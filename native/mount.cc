@@ -39,6 +39,28 @@ Napi::Value Umount2(const Napi::CallbackInfo& info) {
   });
 }
 
+// Unmounts `target` and gives what its super block goes on living by, a detached clone of the
+// mount. Closing that ends the super block, and so waits for the sync of what an overlay's upper is
+// on.
+Result<Fd> UnmountLeaving(const std::string& target, int flags) {
+  constexpr auto kFlags = sys::kOpenTreeClone | O_CLOEXEC | AT_SYMLINK_NOFOLLOW;
+  Fd rest(static_cast<int>(syscall(sys::kOpenTree, AT_FDCWD, target.c_str(), kFlags)));
+  if (!rest) {
+    return SysError{.code = errno, .syscall = "open_tree", .path = target, .flags = kFlags};
+  }
+  if (umount2(target.c_str(), flags) == 0) return rest;
+  return SysError{
+      .code = errno, .syscall = "umount2", .path = target, .flags = static_cast<uint64_t>(flags)};
+}
+
+Napi::Value UnmountLeavingNow(const Napi::CallbackInfo& info) {
+  Args args(info);
+  auto target = args.Path("target");
+  const int flags = args.Integer<int>("flags");
+  if (args.Failed()) return args.Throw();
+  return RunNow(info.Env(), [&] { return UnmountLeaving(target, flags); });
+}
+
 // The id of the mount whose root is at `target`; none where that is no mount's root. What the
 // kernel knows by itself will do: a FUSE mount whose process died answers nothing else.
 Result<std::optional<uint64_t>> MountAt(const std::string& target) {
@@ -72,6 +94,7 @@ void RegisterMount(Napi::Object exports) {
   Export(exports, "mount", Mount);
   Export(exports, "umount2", Umount2);
   Export(exports, "unmountIf", UnmountIf);
+  Export(exports, "unmountLeavingNow", UnmountLeavingNow);
 }
 
 }  // namespace overlaid

@@ -205,7 +205,8 @@ export interface Driver {
    */
   get(id: string, options?: MountOptions): Promise<string>
   /**
-   * The last put unmounts, also a mount that another process left; a put too many does nothing.
+   * The last put unmounts, also a mount that another process left; a put too many does nothing. With durability `none`
+   * it need not wait for the sync of the upper's file system, which is how an overlay ends: {@link idle} does.
    * @throws ERR_IN_USE when something below is open, and nothing is undone; with `force` the mount leaves the table
    *   at once and the kernel ends it when the last file is closed
    */
@@ -223,7 +224,8 @@ export interface Driver {
   /** Begins to delete in the background what remove() set aside in this process, as {@link emptyTrash} does. */
   emptyTrashSoon(): void
   /**
-   * Waits for what emptyTrashSoon() began, and lets go of what is kept for the next mount.
+   * Waits for what emptyTrashSoon() began and for the ends of mounts that were put, and lets go of what is kept for the
+   * next mount.
    * @throws what failed there since this was last called
    */
   idle(): Promise<void>

@@ -200,6 +200,11 @@ export interface Binding extends BlockCalls, BtrfsCalls, QuotaCalls {
    * UMOUNT_NOFOLLOW keeps the call from it.
    */
   unmountIf(target: Bytes, mountID: bigint, flags: number): Promise<bigint | undefined>
+  /**
+   * umount2, done at once, off the pool: it leaves the end of the super block, which is what takes long, to the close of
+   * the descriptor that it gives (open_tree of the mount, cloned).
+   */
+  unmountLeavingNow(target: Bytes, flags: number): Promise<number>
   fsopen(type: string, flags: number): Promise<number>
   fsconfigSetFlag(fd: number, key: string): Promise<void>
   fsconfigSetString(fd: number, key: string, value: Bytes): Promise<void>
@@ -211,6 +216,13 @@ export interface Binding extends BlockCalls, BtrfsCalls, QuotaCalls {
    * directory `cwd`. An error of a parameter has its `index`.
    */
   fsmountConfigured(
+    type: string,
+    cwd: Bytes,
+    parameters: readonly FsParameter[],
+    attributes: number,
+  ): Promise<NewMount>
+  /** As fsmountConfigured, but done at once, off the pool. */
+  fsmountConfiguredNow(
     type: string,
     cwd: Bytes,
     parameters: readonly FsParameter[],

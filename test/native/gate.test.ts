@@ -116,4 +116,36 @@ describe('Gate', () => {
     work.end('second')
     expect(await second).toBe('second')
   })
+
+  it('runs in the calling thread what fits there, unless somebody is inside', async () => {
+    const gate = new Gate(2)
+    const work = new Work(gate)
+    const done: string[] = []
+    const now = (name: string) =>
+      gate.now(() => {
+        done.push(name)
+        return Promise.resolve(name)
+      })
+    expect(await now('a')).toBe('a')
+    const running = work.start('b')
+    expect(now('c')).toBeUndefined()
+    work.end('b')
+    await running
+    expect(await now('d')).toBe('d')
+    expect(done).toEqual(['a', 'd'])
+  })
+
+  it('gives the event loop its turn', async () => {
+    const gate = new Gate(2)
+    const done: number[] = []
+    const now = (i: number) => gate.now(() => Promise.resolve(done.push(i)))
+    const asked = [1, 2, 3, 4, 5, 6].map(now)
+    // The fifth waits for the next turn, and the sixth would wait for the fifth.
+    expect(asked.map((answer) => answer !== undefined)).toEqual([true, true, true, true, true, false])
+    for (const answer of asked.slice(0, 4)) await answer
+    expect(done).toEqual([1, 2, 3, 4])
+    await asked[4]
+    expect(done).toEqual([1, 2, 3, 4, 5])
+    expect(await now(7)).toBe(6)
+  })
 })

@@ -17,7 +17,14 @@ import { AT_FDCWD, binding } from '../../lib/native/binding.ts'
 import { bootID } from '../../lib/native/boot-id.ts'
 import { OwnedFd } from '../../lib/native/fd.ts'
 import { AT, LSMT_ROOT, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, ST } from '../../lib/native/flags.ts'
-import { attach, attachInProcess, cloneMount, unmount, unmountInProcess } from '../../lib/native/mount.ts'
+import {
+  attach,
+  attachInProcess,
+  cloneMount,
+  unmount,
+  unmountInProcess,
+  unmountLeaving,
+} from '../../lib/native/mount.ts'
 import { probeCapabilities } from '../../lib/native/probe.ts'
 import { bestRung, RUNGS } from '../../lib/native/rung.ts'
 import { OVERLAYFS_MAGIC } from '../../lib/native/statfs.ts'
@@ -213,6 +220,31 @@ describe.skipIf(missing('hasBinding', 'canMount', 'hasFsopen'))('mounting', () =
     expect(mountsBelow(root)).toEqual([root])
     expect(await binding.unmountIf(at('m'), mountID, 0)).toBeUndefined()
     expect(await binding.unmountIf(at('gone/m'), mountID, 0)).toBeUndefined()
+  })
+
+  it('unmountLeaving leaves the file system to what it gives', async () => {
+    const overlay = `lowerdir=${at('a')},upperdir=${at('up')},workdir=${at('work')}`
+    await binding.mount('overlay', at('m'), 'overlay', 0, overlay)
+    writeFileSync(at('m/new'), 'content')
+    const rest = await unmountLeaving(at('m'))
+    expect([mountsBelow(at('m')), readdirSync(at('m'))]).toEqual([[], []])
+    expect(readFileSync(`/proc/self/fd/${String(rest.fd)}/new`, 'utf8')).toBe('content')
+    await rest.closeAsync()
+    expect(readFileSync(at('up/new'), 'utf8')).toBe('content')
+  })
+
+  it('unmountLeaving leaves a mount that is busy, and what is none, as it is', async () => {
+    await binding.mount('none', at('m'), 'tmpfs', 0, '')
+    writeFileSync(at('m/file'), '')
+    const held = openSync(at('m/file'), 'r')
+    const busy = { code: 'EBUSY', syscall: 'umount2', path: at('m') }
+    await expect(unmountLeaving(at('m'))).rejects.toMatchObject(busy)
+    expect(readdirSync(at('m'))).toEqual(['file'])
+    closeSync(held)
+    await (await unmountLeaving(at('m'))).closeAsync()
+    await expect(unmountLeaving(at('m'))).rejects.toMatchObject({ code: 'EINVAL', syscall: 'umount2' })
+    await expect(unmountLeaving(at('gone'))).rejects.toMatchObject({ code: 'ENOENT', syscall: 'open_tree' })
+    expect(mountsBelow(root)).toEqual([root])
   })
 
   it('fails on what is no mount and no place', async () => {

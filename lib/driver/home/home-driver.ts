@@ -14,7 +14,7 @@ export abstract class HomeDriver {
   readonly #home: Home
   #prepared: Promise<void> | undefined
 
-  constructor(home: Home, served: Pick<Mountable, 'server' | 'ended'> = {}) {
+  constructor(home: Home, served: Pick<Mountable, 'server' | 'ended' | 'endsLater'> = {}) {
     this.home = home.path
     this.#home = home
     this.mounts = new Mounts({
@@ -58,6 +58,7 @@ export abstract class HomeDriver {
   }
 
   async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {
+    await this.mounts.ended(id)
     return detached(await this.openMount(id, options))
   }
 
@@ -70,6 +71,7 @@ export abstract class HomeDriver {
   }
 
   async idle(): Promise<void> {
+    await this.mounts.idle()
     await this.trash.idle()
   }
 

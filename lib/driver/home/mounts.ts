@@ -9,6 +9,7 @@ import {
   unmount,
 } from '../../native/mount.ts'
 import type { MountOptions } from '../driver.ts'
+import { Endings } from './endings.ts'
 
 /** What a driver brings. */
 export interface Mountable {
@@ -20,6 +21,8 @@ export interface Mountable {
   readonly server?: string
   /** Called when `id` is unmounted: waits for what served it. */
   ended?(id: string): Promise<void>
+  /** Whether put() need not wait for the sync that ends an overlay: nothing else of the driver's is synced either. */
+  readonly endsLater?: boolean
 }
 
 export class Mounts {
@@ -27,6 +30,7 @@ export class Mounts {
   /** How many gets are to be undone, by id; one that is mounted and not in it is another process's. */
   readonly #counts = new Map<string, number>()
   readonly #turns = new Map<string, Promise<unknown>>()
+  readonly #endings = new Endings()
 
   constructor(driver: Mountable) {
     this.#driver = driver
@@ -67,6 +71,16 @@ export class Mounts {
     })
   }
 
+  /** Waits until what was mounted of `id` has ended: its upper can be used elsewhere then. */
+  async ended(id: string): Promise<void> {
+    await this.#endings.of(id)
+  }
+
+  /** As {@link ended}, of all. @throws what failed since it was last asked */
+  async idle(): Promise<void> {
+    await this.#endings.all()
+  }
+
   /** Unmounts everything that this process mounted, busy or not. */
   async unmountAll(): Promise<void> {
     for (const id of [...this.#counts.keys()]) {
@@ -78,6 +92,7 @@ export class Mounts {
   }
 
   async #mount(id: string, merged: string, options: MountOptions): Promise<void> {
+    await this.ended(id)
     const { fd } = await this.#driver.openMount(id, options)
     try {
       await attachAtHome(fd, merged)
@@ -87,7 +102,10 @@ export class Mounts {
   }
 
   async #unmount(id: string, merged: string, force: boolean): Promise<void> {
-    await unmountMerged(merged, force)
+    const endsLater = !force && this.#driver.endsLater === true
+    const left = endsLater ? this.#endings.leave(id, merged) : undefined
+    await unlessGone(merged, left ?? unmount(merged, { detach: force }))
+    removeMountPoint(merged)
     // A forced one may be busy for as long as it likes.
     if (!force) await this.#driver.ended?.(id)
   }
@@ -127,15 +145,14 @@ async function isMountPoint(path: string): Promise<boolean> {
   return (await mountIDAt(path)) !== undefined
 }
 
-async function unmountMerged(merged: string, force: boolean): Promise<void> {
+async function unlessGone(merged: string, unmounting: Promise<void>): Promise<void> {
   try {
-    await unmount(merged, { detach: force })
+    await unmounting
   } catch (error) {
     if (hasCode(error, 'EBUSY')) throw busy(merged, error)
     // Somebody unmounted it, and may have removed the folder: what was asked for is so.
     if (!hasCode(error, 'EINVAL', 'ENOENT')) throw error
   }
-  removeMountPoint(merged)
 }
 
 function busy(merged: string, cause: unknown): OverlaidError {

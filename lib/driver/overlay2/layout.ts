@@ -64,7 +64,8 @@ export interface LayerFolder {
 }
 
 export function layerFolder(dir: string): LayerFolder {
-  const at = (name: string): string => join(dir, name)
+  // Not join(): nine of them a call take longer than some of the system calls that follow.
+  const at = (name: string): string => `${dir}/${name}`
   return {
     dir,
     diff: at('diff'),

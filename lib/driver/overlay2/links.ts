@@ -36,7 +36,8 @@ export function layerExists(home: string, id: string): boolean {
 
 /** The folder of a layer that is there. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
 export function existingFolder(home: string, id: string): LayerFolder {
-  if (layerExists(home, id)) return folderOf(home, id)
+  const folder = folderOf(home, id)
+  if (isFolder(folder.dir)) return folder
   throw new OverlaidError('ERR_LAYER_NOT_FOUND', `there is no layer ${id}`)
 }
 

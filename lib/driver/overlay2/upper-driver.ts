@@ -46,6 +46,7 @@ export class UpperDriver extends HomeDriver implements Driver {
   constructor(backend: UpperBackend) {
     super(backend.home, {
       ...(backend.server !== undefined && { server: backend.server }),
+      endsLater: backend.server === undefined && backend.home.durability === 'none',
       ended: async (id) => backend.ended?.(id),
     })
     this.name = backend.name
@@ -86,7 +87,7 @@ export class UpperDriver extends HomeDriver implements Driver {
   }
 
   async create(id: string, parent: string | undefined): Promise<void> {
-    await this.prepare()
+    await this.#prepareOver(parent)
     await createLayer(this.#home, id, parent)
   }
 
@@ -97,8 +98,14 @@ export class UpperDriver extends HomeDriver implements Driver {
     options: ReadWriteOptions = {},
   ): Promise<void> {
     this.#backend.refuse?.(options)
-    await this.prepare()
+    await this.#prepareOver(parent)
     await createLayer(this.#home, id, parent, options)
+  }
+
+  /** The kernel warns of an upper that another overlay still has. */
+  async #prepareOver(parent: string | undefined): Promise<void> {
+    await this.prepare()
+    if (parent !== undefined) await this.mounts.ended(parent)
   }
 
   async quota(id: string): Promise<LayerQuota | undefined> {
@@ -181,6 +188,7 @@ export class UpperDriver extends HomeDriver implements Driver {
 
   async openFiles(id: string): Promise<FileGetter> {
     existingFolder(this.home, id)
+    await this.mounts.ended(id)
     const { LayerFiles } = await import('./files.ts')
     return new LayerFiles(this.#backend, id)
   }
@@ -213,6 +221,7 @@ export class UpperDriver extends HomeDriver implements Driver {
   /** The folder of a layer whose parent is this one. @throws ERR_LAYER_NOT_FOUND, ERR_INVALID_ARGUMENT */
   async #child(id: string, parent: string | undefined): Promise<LayerFolder> {
     const folder = existingFolder(this.home, id)
+    await this.mounts.ended(id)
     const actual = await this.parent(id)
     if (actual === parent) return folder
     const text = `the parent of ${id} is ${actual ?? 'none'}, not ${parent ?? 'none'}`
