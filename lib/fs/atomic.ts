@@ -2,13 +2,15 @@
  * Small durable writes: what a crash leaves is the old state or the new one, and a temporary name beside it.
  *
  * The order is always the same: write under a temporary name in the same folder → fsync the file → rename → fsync
- * the folder. Without a sync to wait for (durability `none`) a small write is done in the calling thread: it is four
- * calls of a few µs, and a turn of the pool for each would cost ten times as much. Without the first fsync a power cut can leave the new name on an empty file (the empty `link` files
- * of moby#44909 and podman#5986); without the second it can bring the old name back.
+ * the folder. Without the first fsync a power cut can leave the new name on an empty file (the empty `link` files of
+ * moby#44909 and podman#5986); without the second it can bring the old name back.
+ *
+ * Folders are made in the calling thread, and without a sync to wait for (durability `none`) so are small writes: these
+ * are calls of a few µs, and a turn of the pool for each would cost ten times as much.
  */
 import { randomBytes } from 'node:crypto'
 import { chmodSync, closeSync, fchmodSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs'
-import { chmod, mkdir, open, rename, rm, symlink } from 'node:fs/promises'
+import { open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../errors.ts'
 
@@ -98,6 +100,7 @@ export function writeNewNow(path: string, data: string | Uint8Array, mode: numbe
 
 /** As {@link mkdirDurable}, in the calling thread and without a sync. @throws EEXIST */
 export function mkdirExactly(path: string, mode: number): void {
+  // mkdir's own mode goes through the umask; 0700 until then, so that nobody looks in before the mode is right.
   mkdirSync(path, { mode: 0o700 })
   chmodSync(path, mode)
 }
@@ -120,13 +123,11 @@ export async function fsyncPath(path: string): Promise<void> {
 /** Makes one folder with exactly this mode. Returns false, and changes nothing, where `path` exists already. */
 export async function mkdirDurable(path: string, options: ModeOptions): Promise<boolean> {
   try {
-    await mkdir(path, { mode: 0o700 })
+    mkdirExactly(path, options.mode)
   } catch (error) {
     if (hasCode(error, 'EEXIST')) return false
     throw error
   }
-  // mkdir's own mode goes through the umask; 0700 until here, so that nobody looks in before the mode is right.
-  await chmod(path, options.mode)
   await fsyncDir(dirname(path), options)
   return true
 }
@@ -147,10 +148,4 @@ export async function renameDurable(from: string, to: string, options: DurableOp
   await renameNamed(from, to, options)
   await fsyncDir(dirname(to), options)
   if (dirname(from) !== dirname(to)) await fsyncDir(dirname(from), options)
-}
-
-/** Makes a symlink's name durable. @throws EEXIST where the name is taken. */
-export async function symlinkDurable(target: string, path: string, options: DurableOptions): Promise<void> {
-  await symlink(target, path)
-  await fsyncDir(dirname(path), options)
 }

@@ -8,7 +8,6 @@ import {
   mkdirDurable,
   mkdirsDurable,
   renameDurable,
-  symlinkDurable,
   writeFileAtomic,
   writeNew,
 } from '../../lib/fs/atomic.ts'
@@ -193,12 +192,5 @@ describe('renameDurable', () => {
     writeFileSync(join(dir, 'a/x'), 'x')
     await renameDurable(join(dir, 'a/x'), join(dir, 'b/y'), FULL)
     expect([readdirSync(join(dir, 'a')), readdirSync(join(dir, 'b'))]).toEqual([[], ['y']])
-  })
-})
-
-describe('symlinkDurable', () => {
-  it('refuses a name that is taken', async () => {
-    await symlinkDurable('target', join(dir, 'a'), FULL)
-    await expect(symlinkDurable('other', join(dir, 'a'), FULL)).rejects.toMatchObject({ code: 'EEXIST' })
   })
 })

@@ -2,8 +2,8 @@
  * Folders in which a file system is tried out: locked by flock(2) while they are in use, so that what a crash left can
  * be told from what is tried this moment.
  */
-import { fstatSync, statSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { fstatSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { openFolderIfAny } from '../../fs/folder.ts'
@@ -20,23 +20,27 @@ export async function inProbeFolder(parent: string, work: (dir: string) => Promi
   try {
     await work(path)
   } finally {
-    // The folder first: whoever gets the lock may remove it too.
-    await rm(path, { recursive: true, force: true }).finally(() => lock.close())
+    try {
+      // The folder first: whoever gets the lock may remove it too.
+      rmSync(path, { recursive: true, force: true })
+    } finally {
+      lock.close()
+    }
   }
 }
 
 /** A collector may get in between making and locking: then the folder is made again. */
 async function makeProbeFolder(parent: string): Promise<{ readonly path: string; readonly lock: OwnedFd }> {
   for (;;) {
-    const path = await makeFolder(parent)
+    const path = makeFolder(parent)
     const lock = await lockProbe(path)
     if (lock !== undefined) return { path, lock }
   }
 }
 
-async function makeFolder(parent: string): Promise<string> {
+function makeFolder(parent: string): string {
   try {
-    return await mkdtemp(join(parent, PROBE_PREFIX))
+    return mkdtempSync(join(parent, PROBE_PREFIX))
   } catch (error) {
     if (!hasCode(error, 'EACCES', 'EPERM')) throw error
     throw new OverlaidError(

@@ -3,7 +3,7 @@
  * mount, a whiteout, an opaque directory, trusted xattrs. A file system may pass the kernel's own checks and then
  * corrupt quietly (9p, ramfs: the kernel mounts them with a line in its log, and rmdir says EIO later).
  */
-import { mkdir, readdir, rm, unlink, writeFile } from 'node:fs/promises'
+import { mkdirSync, readdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, OverlaidError, type ErrorCode } from '../../errors.ts'
 import { AT_FDCWD, binding } from '../../native/binding.ts'
@@ -21,9 +21,9 @@ export async function tryOverlay(dir: string, backing: Backing): Promise<void> {
   await attempt('a trusted.* attribute', backing, () =>
     binding.lsetxattr(dir, 'trusted.overlaid.probe', Buffer.from('y'), 0),
   )
-  for (const name of ['lower', 'lower/gone', 'upper', 'work']) await mkdir(at(name))
-  await writeFile(at('lower/gone/file'), '')
-  await writeFile(at('lower/file'), '')
+  for (const name of ['lower', 'lower/gone', 'upper', 'work']) mkdirSync(at(name))
+  writeFileSync(at('lower/gone/file'), '')
+  writeFileSync(at('lower/file'), '')
   await attempt('mounting an overlay', backing, () => useOverlay(dir))
   await expectMarks(at('upper'), backing)
 }
@@ -33,10 +33,10 @@ async function useOverlay(dir: string): Promise<void> {
   const { fd } = await mountOverlay({ home: dir, lowers: ['lower'], upper: 'upper', work: 'work' })
   try {
     const root = `/proc/self/fd/${fd.fd.toString()}`
-    await unlink(join(root, 'file'))
-    await rm(join(root, 'gone'), { recursive: true })
-    await mkdir(join(root, 'gone'))
-    const names = await readdir(root)
+    unlinkSync(join(root, 'file'))
+    rmSync(join(root, 'gone'), { recursive: true })
+    mkdirSync(join(root, 'gone'))
+    const names = readdirSync(root)
     if (names.join() !== 'gone') throw new Error(`a deleted name stays visible: ${names.join()}`)
   } finally {
     await fd.closeAsync()

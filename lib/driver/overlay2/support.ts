@@ -2,7 +2,8 @@
  * Whether a file system can carry this driver, found out before the home is made: by what it says of itself, by the
  * types in its directories, and by an overlay that is mounted on it and used.
  */
-import { mkdir, readdir } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode, OverlaidError } from '../../errors.ts'
 import { type Backing, describeBacking, deviceOf, hasEntryTypes, nearestExisting } from '../backing.ts'
@@ -23,7 +24,7 @@ export async function verifySupport(home: string): Promise<void> {
   if (backing.dType === false || (await holdsOldFolders(home, backing)))
     throw await withoutTypes(home, backing)
   await inProbeFolder(nearestExisting(home), async (dir) => {
-    await mkdir(join(dir, 'entry'))
+    mkdirSync(join(dir, 'entry'))
     if ((await hasEntryTypes(dir)) !== true) throw await withoutTypes(home, backing)
     await tryOverlay(dir, backing)
   })
