@@ -71,8 +71,11 @@ export abstract class HomeDriver {
   }
 
   async idle(): Promise<void> {
-    await this.mounts.idle()
-    await this.trash.idle()
+    try {
+      await this.mounts.idle()
+    } finally {
+      await this.trash.idle()
+    }
   }
 
   async cleanup(): Promise<void> {
