@@ -12,6 +12,8 @@ const MAX_ENDINGS = 3
 
 export class Endings {
   readonly #running = new Map<string, Promise<void>>()
+  /** The last that was needed again before its end: whoever does so once does so again, and gains nothing by it. */
+  #wantedSoon: string | undefined
   /** The last, until it is told. */
   #failure: { readonly error: unknown } | undefined
 
@@ -20,7 +22,8 @@ export class Endings {
    * unmount, or many are ending: whoever has to wait for them may as well wait for the sync.
    */
   leave(id: string, target: string): Promise<void> | undefined {
-    if (this.#running.size === MAX_ENDINGS || this.#running.has(id)) return undefined
+    const isFull = this.#running.size === MAX_ENDINGS
+    if (isFull || this.#running.has(id) || id === this.#wantedSoon) return undefined
     const unmounting = mountGate.now(() => unmountLeaving(target))
     if (unmounting === undefined) return undefined
     // What keeps it from being unmounted is told to the caller.
@@ -45,7 +48,10 @@ export class Endings {
 
   /** Waits until nothing is left of the mount of `id`. */
   async of(id: string): Promise<void> {
-    await this.#running.get(id)
+    const ending = this.#running.get(id)
+    if (ending === undefined) return
+    this.#wantedSoon = id
+    await ending
   }
 
   /** As {@link of}, of all. @throws what failed since it was last asked */
