@@ -161,7 +161,8 @@ async function mountBy(plan: Plan, rung: Rung): Promise<OverlayMount> {
   if (rung === 'mount2') return mountByString(plan)
   const parameters = rung === 'fds' ? byDescriptor(plan) : byName(plan)
   const attributes = mountAttributes(plan.options)
-  const [{ home }, { signal }] = [plan.request, plan.options]
+  const { home } = plan.request
+  const { signal } = plan.options
   signal?.throwIfAborted()
   const isQuick = rung === 'lowerdir+' && plan.layers.lowers.length <= MAX_QUICK
   const now = () => binding.fsmountConfiguredNow('overlay', home, parameters, attributes)
