@@ -25,6 +25,7 @@ export class Given {
   readonly driver: Driver
   readonly supports: Required<DriverSupport>
   readonly #fixture: DriverFixture
+  readonly #reopened: Driver[] = []
 
   constructor(fixture: DriverFixture, supports: Required<DriverSupport>) {
     this.driver = fixture.driver
@@ -34,7 +35,14 @@ export class Given {
 
   /** The same home by another driver, as another process would have it. */
   async reopen(): Promise<Driver> {
-    return this.#fixture.reopen()
+    const other = await this.#fixture.reopen()
+    this.#reopened.push(other)
+    return other
+  }
+
+  /** Waits for what the drivers do in the background. */
+  async idle(): Promise<void> {
+    for (const driver of [this.driver, ...this.#reopened]) await driver.idle()
   }
 
   /** Runs `work` on the merged tree of `id`. */
@@ -129,10 +137,11 @@ export class Cases {
     const fixture = await this.#factory()
     const { driver } = fixture
     const before = openFiles([driver.home])
+    const given = new Given(fixture, this.supports)
     // What fails first is told first, and does not keep the rest from being cleaned up.
     await runAll([
-      () => body(new Given(fixture, this.supports)),
-      () => driver.idle(),
+      () => body(given),
+      () => given.idle(),
       () => expectNothingLeft(driver.home, before),
       () => driver.cleanup(),
       () => fixture.dispose(),
