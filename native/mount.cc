@@ -27,16 +27,19 @@ Napi::Value Mount(const Napi::CallbackInfo& info) {
   });
 }
 
+Status Unmount(const std::string& target, int flags) {
+  if (umount2(target.c_str(), flags) == 0) return Done{};
+  return SysError{
+      .code = errno, .syscall = "umount2", .path = target, .flags = static_cast<uint64_t>(flags)};
+}
+
 Napi::Value Umount2(const Napi::CallbackInfo& info) {
   Args args(info);
   auto target = args.Path("target");
   const int flags = args.Integer<int>("flags");
   if (args.Failed()) return args.Throw();
-  return RunJob(info.Env(), "umount2", [target = std::move(target), flags]() -> Status {
-    if (umount2(target.c_str(), flags) == 0) return Done{};
-    return SysError{
-        .code = errno, .syscall = "umount2", .path = target, .flags = static_cast<uint64_t>(flags)};
-  });
+  return RunJob(info.Env(), "umount2",
+                [target = std::move(target), flags] { return Unmount(target, flags); });
 }
 
 // Unmounts `target` and gives what its super block goes on living by, a detached clone of the
@@ -48,9 +51,8 @@ Result<Fd> UnmountLeaving(const std::string& target, int flags) {
   if (!rest) {
     return SysError{.code = errno, .syscall = "open_tree", .path = target, .flags = kFlags};
   }
-  if (umount2(target.c_str(), flags) == 0) return rest;
-  return SysError{
-      .code = errno, .syscall = "umount2", .path = target, .flags = static_cast<uint64_t>(flags)};
+  if (auto undone = Unmount(target, flags); !undone) return undone.error();
+  return rest;
 }
 
 Napi::Value UnmountLeavingNow(const Napi::CallbackInfo& info) {
@@ -82,9 +84,9 @@ Napi::Value UnmountIf(const Napi::CallbackInfo& info) {
   if (args.Failed()) return args.Throw();
   return RunJob(info.Env(), "umount2", [=]() -> Result<std::optional<uint64_t>> {
     auto found = MountAt(target);
-    if (!found || *found != id || umount2(target.c_str(), flags) == 0) return found;
-    return SysError{
-        .code = errno, .syscall = "umount2", .path = target, .flags = static_cast<uint64_t>(flags)};
+    if (!found || *found != id) return found;
+    if (auto undone = Unmount(target, flags); !undone) return undone.error();
+    return found;
   });
 }
 

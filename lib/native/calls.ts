@@ -222,12 +222,7 @@ export interface Binding extends BlockCalls, BtrfsCalls, QuotaCalls {
     attributes: number,
   ): Promise<NewMount>
   /** As fsmountConfigured, but done at once, off the pool. */
-  fsmountConfiguredNow(
-    type: string,
-    cwd: Bytes,
-    parameters: readonly FsParameter[],
-    attributes: number,
-  ): Promise<NewMount>
+  readonly fsmountConfiguredNow: Binding['fsmountConfigured']
   moveMount(fromDirfd: number, from: Bytes, toDirfd: number, to: Bytes, flags: number): Promise<void>
   /**
    * As moveMount with MOVE_MOUNT_F_EMPTY_PATH, but done at once, off the pool: for a target on a file system that

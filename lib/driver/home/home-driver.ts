@@ -58,8 +58,7 @@ export abstract class HomeDriver {
   }
 
   async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {
-    await this.mounts.ended(id)
-    return detached(await this.openMount(id, options))
+    return detached(await this.mounts.open(id, options))
   }
 
   async emptyTrash(): Promise<number> {

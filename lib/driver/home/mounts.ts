@@ -8,7 +8,7 @@ import {
   removeMountPoint,
   unmount,
 } from '../../native/mount.ts'
-import type { MountOptions } from '../driver.ts'
+import type { MountOptions, OpenOptions } from '../driver.ts'
 import { Endings } from './endings.ts'
 
 /** What a driver brings. */
@@ -16,7 +16,7 @@ export interface Mountable {
   /** Where the merged view of `id` shows. @throws ERR_INVALID_ARGUMENT for what can be no id */
   mergedPath(id: string): string
   /** The merged tree of `id` as a detached mount: what get() attaches. @throws ERR_LAYER_NOT_FOUND */
-  openMount(id: string, options: MountOptions): Promise<Detached>
+  openMount(id: string, options: OpenOptions): Promise<Detached>
   /** See Driver.server. */
   readonly server?: string
   /** Called when `id` is unmounted: waits for what served it. */
@@ -71,6 +71,12 @@ export class Mounts {
     })
   }
 
+  /** The merged tree of `id`, once the mount before has ended: one upper has one overlay. */
+  async open(id: string, options: OpenOptions): Promise<Detached> {
+    await this.ended(id)
+    return await this.#driver.openMount(id, options)
+  }
+
   /** Waits until what was mounted of `id` has ended: its upper can be used elsewhere then. */
   async ended(id: string): Promise<void> {
     await this.#endings.of(id)
@@ -92,8 +98,7 @@ export class Mounts {
   }
 
   async #mount(id: string, merged: string, options: MountOptions): Promise<void> {
-    await this.ended(id)
-    const { fd } = await this.#driver.openMount(id, options)
+    const { fd } = await this.open(id, options)
     try {
       await attachAtHome(fd, merged)
     } finally {

@@ -6,8 +6,7 @@
 // HOME, absolute, is an overlay2 home of the library's, PARENT the folder in it of the top layer,
 // LOWER... the chain's short names in `l/`, nearest first.
 //
-// steps: what the driver's layout and its protocol ask for: the parent's mark, a staging folder
-// with
+// steps: what the driver's layout and protocol ask for: the parent's mark, a staging folder with
 //        the layer's folders and files in it with exact modes, its short name, one rename; `merged`
 //        only while mounted, by names; unmounted with its end left to a clone, which is closed;
 //        then one rename to the trash, and deletion.
