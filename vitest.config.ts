@@ -10,6 +10,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: 2,
+    setupFiles: ['test/helpers/seed.ts'],
     projects: [
       tier('unit', ['test/{errors,fs,tar,oci,transfer,cli,architecture}/**/*.test.ts', 'test/*.test.ts']),
       tier('kernel', ['test/{native,driver,store}/**/*.test.ts'], 60_000),
