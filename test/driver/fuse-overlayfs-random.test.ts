@@ -6,6 +6,8 @@ randomTrees({
   name: 'fuse-overlayfs',
   open: (home) => openFuseOverlayfs(home, { durability: 'none' }),
   byContent: false,
+  // fuse-overlayfs 1.10 makes an empty file of the image's FIFO or device at the first step that changes it, which fails.
+  met: ['EIO'],
   needs: ['canFuse'],
   settled: serversEnded,
   variants: [['as mounted by default', {}]],

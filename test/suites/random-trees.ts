@@ -20,6 +20,8 @@ export interface RandomTrees {
   readonly kind?: FileSystemKind
   /** See compareTrees. */
   readonly byContent: boolean
+  /** Errors that steps may meet on this driver alone. */
+  readonly met?: readonly string[]
   /** What the machine needs besides. */
   readonly needs?: readonly Gate[]
   /** Waits for what mounts below `dir` leave behind for a moment. */
@@ -29,7 +31,7 @@ export interface RandomTrees {
 
 /** Registers the cases. */
 export function randomTrees(options: RandomTrees): void {
-  const { name, open, kind = 'tmpfs', byContent, needs = [], settled, variants } = options
+  const { name, open, kind = 'tmpfs', byContent, met, needs = [], settled, variants } = options
   describe.skipIf(missing('hasBinding', 'canMount', 'canMknod', 'canTrustedXattr', ...needs))(
     `random trees on ${name}`,
     () => {
@@ -60,7 +62,7 @@ export function randomTrees(options: RandomTrees): void {
       ): Promise<void> => {
         const root = await driver.get(id, options)
         try {
-          await takeAll(root, steps)
+          await takeAll(root, steps, met)
         } finally {
           await driver.put(id)
         }
