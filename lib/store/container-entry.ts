@@ -7,6 +7,7 @@ import { isKernelsMountPoint, isMountPoint } from '../fs/mount-point.ts'
 import { type ContainerConfig, type ImageConfig, parseConfig } from '../oci/config.ts'
 import type { Digest } from '../oci/digest.ts'
 import {
+  type ContainerRecord,
   findMount,
   isContainerID,
   type MountRecord,
@@ -91,7 +92,11 @@ async function ownEntry(
   mount: ContainerEntry['mount'],
 ): Promise<ContainerEntry | undefined> {
   const record = await readContainerRecord(paths, mount.name)
-  if (record === undefined) return undefined
+  return record === undefined ? undefined : entryOfRecord(record, mount)
+}
+
+/** One of ours. */
+export function entryOfRecord(record: ContainerRecord, mount: ContainerEntry['mount']): ContainerEntry {
   const { id, name, image: imageID, imageName: image, created, config, storageOptions = {}, idMap } = record
   const mapping = idMap === undefined ? {} : { idMap }
   const readConfig = () =>

@@ -84,7 +84,7 @@ export class Containers {
     const found = typeof image === 'string' ? await findImage(this.#store, image) : image
     const name = typeof image === 'string' ? image : (image.names[0] ?? image.id)
     const { createContainer } = await import('./create.ts')
-    return this.get(await createContainer(this.#store, found, name, options))
+    return new Container(this.#store, await createContainer(this.#store, found, name, options))
   }
 
   /** @throws ERR_IN_USE while a process has it mounted or when dockerd made it, ERR_CONTAINER_NOT_FOUND */

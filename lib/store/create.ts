@@ -8,14 +8,14 @@ import { failpoint } from '../fs/failpoint.ts'
 import { binding } from '../native/binding.ts'
 import type { CacheID } from '../oci/digest.ts'
 import { type ContainerRecord, writeContainer } from './container-db.ts'
-import { listContainers } from './container-entry.ts'
+import { type ContainerEntry, entryOfRecord, listContainers } from './container-entry.ts'
 import type { CreateOptions } from './container-store.ts'
 import type { StoreContext } from './context.ts'
-import { readImage, topChainID } from './image-db.ts'
+import { expectImage } from './image-db.ts'
 import type { Image } from './image-store.ts'
-import { readLayer } from './layer-db.ts'
 import { fillInitLayer } from './init-layers.ts'
 import { type Lease, takeLease } from './lease.ts'
+import { expectLayers } from './reading-lease.ts'
 import { sizeLimit, type StorageOptions } from './storage-options.ts'
 
 /** Docker's rule for names. */
@@ -35,13 +35,13 @@ interface Plan {
   readonly idMap: IDMap | undefined
 }
 
-/** Makes a container of `image` and returns its id. */
+/** Makes a container of `image`. */
 export async function createContainer(
   store: StoreContext,
   image: Image,
   imageName: string,
   options: CreateOptions,
-): Promise<string> {
+): Promise<ContainerEntry> {
   const id = randomBytes(32).toString('hex')
   const mountID = randomBytes(32).toString('hex')
   const name = options.name ?? id.slice(0, SHORT_ID_LENGTH)
@@ -59,8 +59,7 @@ export async function createContainer(
   const { lease, parent } = await store.locked(() => leaseImage(store, plan), signal)
   try {
     await makeFolders(store, plan, parent)
-    await store.locked(() => record(store, plan), signal)
-    return id
+    return await store.locked(() => record(store, plan), signal)
   } catch (error) {
     await removeFolders(store, plan)
     throw error
@@ -76,10 +75,10 @@ async function leaseImage(
 ): Promise<{ readonly lease: Lease; readonly parent: CacheID | undefined }> {
   await expectFreeName(store, plan)
   const { image, mountID, initID } = plan
-  const top = topChainID((await readImage(store.paths, image.id)).config)
-  const parent = top === undefined ? undefined : (await readLayer(store.paths, top)).cacheID
-  const chainIDs = top === undefined ? [] : [top]
-  return { lease: await takeLease(store.paths, { chainIDs, driverIDs: [mountID, initID] }), parent }
+  const top = await expectLayers(store, image)
+  const chainIDs = top === undefined ? [] : [top.chainID]
+  const lease = await takeLease(store.paths, { chainIDs, driverIDs: [mountID, initID] })
+  return { lease, parent: top?.cacheID }
 }
 
 async function expectFreeName(store: StoreContext, { id, name }: Plan): Promise<void> {
@@ -112,19 +111,24 @@ async function syncHome(home: string): Promise<void> {
 }
 
 /** The commit point. The caller holds the store lock. */
-async function record(store: StoreContext, plan: Plan): Promise<void> {
+async function record(store: StoreContext, plan: Plan): Promise<ContainerEntry> {
   const { id, name, mountID, initID, image, imageName } = plan
   await expectFreeName(store, plan)
-  await readImage(store.paths, image.id)
-  const parent = image.chainIDs.at(-1)
+  const config = expectImage(store.paths, image.id).toString()
   const created = new Date().toISOString()
-  const config = image.configBytes.toString()
-  await writeContainer(
-    store.paths,
-    { version: 1, id, name, image: image.id, imageName, created, config, ...recorded(plan) },
-    { name: id, mountID, initID, parent },
-    store.durability,
-  )
+  const own = {
+    version: 1,
+    id,
+    name,
+    image: image.id,
+    imageName,
+    created,
+    config,
+    ...recorded(plan),
+  } as const
+  const mount = { name: id, mountID, initID, parent: image.chainIDs.at(-1) }
+  await writeContainer(store.paths, own, mount, store.durability)
+  return entryOfRecord(own, mount)
 }
 
 /** Containers without options have records as they always had. */

@@ -2,7 +2,7 @@
  * What dockerd keeps in the root beside layers and images, as far as it decides what may be removed: its containers,
  * the layers that its build cache needs, and the locks by which one sees that it runs. All of it is only read.
  */
-import { closeSync, constants, createReadStream, openSync } from 'node:fs'
+import { closeSync, constants, createReadStream, lstatSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasCode } from '../errors.ts'
@@ -128,6 +128,8 @@ export async function isDockerdRunning(root: string): Promise<boolean> {
 async function isLocked(path: string): Promise<boolean> {
   let fd: number
   try {
+    // An error costs more than a look, and where no dockerd was it is not there.
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return false
     fd = openSync(path, constants.O_RDONLY)
   } catch (error) {
     if (hasCode(error, 'ENOENT', 'EACCES')) return false

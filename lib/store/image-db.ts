@@ -24,13 +24,19 @@ export async function listImageIDs(paths: StorePaths): Promise<Digest[]> {
   return names.map((name) => `sha256:${name}`).filter((id): id is Digest => isDigest(id))
 }
 
-/** @throws ERR_IMAGE_NOT_FOUND; ERR_DIGEST_MISMATCH, ERR_BAD_MANIFEST when the config is damaged */
+/** @throws as {@link expectImage}; ERR_BAD_MANIFEST when the config is not one */
 export async function readImage(paths: StorePaths, id: Digest): Promise<ImageRecord> {
+  const configBytes = expectImage(paths, id)
+  return { id, configBytes, config: parseConfig(configBytes, `the image config ${imageFile(paths, id)}`) }
+}
+
+/** Returns the config's bytes. @throws ERR_IMAGE_NOT_FOUND; ERR_DIGEST_MISMATCH when they are damaged */
+export function expectImage(paths: StorePaths, id: Digest): Buffer {
   const path = imageFile(paths, id)
   const configBytes = readConfig(path)
   if (configBytes === undefined) throw new OverlaidError('ERR_IMAGE_NOT_FOUND', `no such image: ${id}`)
   checkDigest(digestOf(configBytes), id, `the image config ${path}`)
-  return { id, configBytes, config: parseConfig(configBytes, `the image config ${path}`) }
+  return configBytes
 }
 
 /** In the calling thread: a config is a few kB, and a read by the pool is four turns of it. */

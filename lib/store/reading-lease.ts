@@ -2,7 +2,7 @@
 import { hasCode, OverlaidError } from '../errors.ts'
 import type { ChainID } from '../oci/digest.ts'
 import type { StoreContext } from './context.ts'
-import { readImage } from './image-db.ts'
+import { expectImage } from './image-db.ts'
 import type { Image } from './image-store.ts'
 import { findLayer, type LayerRecord } from './layer-db.ts'
 import { type Lease, takeLease } from './lease.ts'
@@ -64,7 +64,7 @@ export async function expectLayers(
   { id, chainIDs }: Pick<Image, 'id' | 'chainIDs'>,
 ): Promise<LayerRecord | undefined> {
   const top = chainIDs.at(-1)
-  await readImage(paths, id)
+  expectImage(paths, id)
   const record = top === undefined ? undefined : await findLayer(paths, top)
   if (record !== undefined || top === undefined) return record
   throw new OverlaidError('ERR_DAMAGED', `layer ${top} of image ${id} is missing`, {
