@@ -79,6 +79,11 @@ class Args {
     if (!lossless) Fail(name, "an unsigned 64-bit bigint");
     return number;
   }
+  std::optional<uint64_t> OptionalBigInt(const char* name) {
+    if (!info_[at_].IsUndefined()) return BigInt(name);
+    Next();
+    return std::nullopt;
+  }
 
   Napi::Object Object(const char* name) { return ObjectOf(Next(), name); }
   Napi::Object ObjectOf(Napi::Value value, const char* name) {

@@ -42,27 +42,6 @@ Napi::Value Umount2(const Napi::CallbackInfo& info) {
                 [target = std::move(target), flags] { return Unmount(target, flags); });
 }
 
-// Unmounts `target` and gives what its super block goes on living by, a detached clone of the
-// mount. Closing that ends the super block, and so waits for the sync of what an overlay's upper is
-// on.
-Result<Fd> UnmountLeaving(const std::string& target, int flags) {
-  constexpr auto kFlags = sys::kOpenTreeClone | O_CLOEXEC | AT_SYMLINK_NOFOLLOW;
-  Fd rest(static_cast<int>(syscall(sys::kOpenTree, AT_FDCWD, target.c_str(), kFlags)));
-  if (!rest) {
-    return SysError{.code = errno, .syscall = "open_tree", .path = target, .flags = kFlags};
-  }
-  if (auto undone = Unmount(target, flags); !undone) return undone.error();
-  return rest;
-}
-
-Napi::Value UnmountLeavingNow(const Napi::CallbackInfo& info) {
-  Args args(info);
-  auto target = args.Path("target");
-  const int flags = args.Integer<int>("flags");
-  if (args.Failed()) return args.Throw();
-  return RunNow(info.Env(), [&] { return UnmountLeaving(target, flags); });
-}
-
 // The id of the mount whose root is at `target`; none where that is no mount's root. What the
 // kernel knows by itself will do: a FUSE mount whose process died answers nothing else.
 Result<std::optional<uint64_t>> MountAt(const std::string& target) {
@@ -74,6 +53,34 @@ Result<std::optional<uint64_t>> MountAt(const std::string& target) {
   }
   if ((stat.attributes & sys::kStatxAttrMountRoot) == 0) return std::optional<uint64_t>{};
   return std::optional<uint64_t>{stat.mnt_id};
+}
+
+// Unmounts `target`, if that is the mount `id`, and gives what its super block goes on living by, a
+// detached clone of the mount. Closing that ends the super block, and so waits for the sync of what
+// an overlay's upper is on.
+Result<std::optional<Fd>> UnmountLeaving(const std::string& target, std::optional<uint64_t> id,
+                                         int flags) {
+  if (id) {
+    auto found = MountAt(target);
+    if (!found) return found.error();
+    if (*found != id) return std::optional<Fd>{};
+  }
+  constexpr auto kFlags = sys::kOpenTreeClone | O_CLOEXEC | AT_SYMLINK_NOFOLLOW;
+  Fd rest(static_cast<int>(syscall(sys::kOpenTree, AT_FDCWD, target.c_str(), kFlags)));
+  if (!rest) {
+    return SysError{.code = errno, .syscall = "open_tree", .path = target, .flags = kFlags};
+  }
+  if (auto undone = Unmount(target, flags); !undone) return undone.error();
+  return std::optional<Fd>{std::move(rest)};
+}
+
+Napi::Value UnmountLeavingNow(const Napi::CallbackInfo& info) {
+  Args args(info);
+  auto target = args.Path("target");
+  const auto id = args.OptionalBigInt("mountID");
+  const int flags = args.Integer<int>("flags");
+  if (args.Failed()) return args.Throw();
+  return RunNow(info.Env(), [&] { return UnmountLeaving(target, id, flags); });
 }
 
 Napi::Value UnmountIf(const Napi::CallbackInfo& info) {

@@ -40,7 +40,7 @@ inline Napi::Value ToJs(Napi::Env env, const ByteString& value) {
 inline Napi::Value ToJs(Napi::Env env, Fd& fd) { return Napi::Number::New(env, fd.Release()); }
 
 template <typename T>
-Napi::Value ToJs(Napi::Env env, const std::optional<T>& value) {
+Napi::Value ToJs(Napi::Env env, std::optional<T>& value) {
   return value ? ToJs(env, *value) : env.Undefined();
 }
 

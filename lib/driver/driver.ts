@@ -211,6 +211,13 @@ export interface Driver {
    *   at once and the kernel ends it when the last file is closed
    */
   put(id: string, options?: { readonly force?: boolean }): Promise<void>
+  /**
+   * Undoes the mount `mountID` that the caller put at {@link mergedPath}, as the last put would, and need not wait for
+   * its end either: {@link open} of the same id does, so that one upper has one overlay, and `ended` tells others.
+   * Undefined, and nothing is undone, where waiting is the better or the only way. Absent of a driver without such a way.
+   * @throws EBUSY when something below is open
+   */
+  leave?(id: string, mountID: bigint): Promise<{ readonly ended: Promise<void> } | undefined>
   /** The merged view as a detached mount; nothing else may have id mounted writable (the store sees to that). */
   open(id: string, options?: OpenOptions): Promise<DetachedMount>
   /**

@@ -202,9 +202,10 @@ export interface Binding extends BlockCalls, BtrfsCalls, QuotaCalls {
   unmountIf(target: Bytes, mountID: bigint, flags: number): Promise<bigint | undefined>
   /**
    * umount2, done at once, off the pool: it leaves the end of the super block, which is what takes long, to the close of
-   * the descriptor that it gives (open_tree of the mount, cloned).
+   * the descriptor that it gives (open_tree of the mount, cloned). Where an id is given and another mount or none is
+   * topmost at `target`, nothing is done, and it gives undefined.
    */
-  unmountLeavingNow(target: Bytes, flags: number): Promise<number>
+  unmountLeavingNow(target: Bytes, mountID: bigint | undefined, flags: number): Promise<number | undefined>
   fsopen(type: string, flags: number): Promise<number>
   fsconfigSetFlag(fd: number, key: string): Promise<void>
   fsconfigSetString(fd: number, key: string, value: Bytes): Promise<void>

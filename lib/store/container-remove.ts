@@ -8,7 +8,8 @@ import { deleteContainer } from './container-db.ts'
 import { type ContainerEntry, expectContainer } from './container-entry.ts'
 import type { StoreContext } from './context.ts'
 import { dropHoldsFolder, endHold, reapHolds } from './hold-end.ts'
-import { mergedPath, withSubject } from './mounting.ts'
+import { withKeptLock } from './lock.ts'
+import { mergedPath } from './mounting.ts'
 
 /**
  * Removes a container of ours, with its changes. A persistent mount of it is undone first. When this returns the
@@ -27,14 +28,17 @@ export async function removeContainer(store: StoreContext, entry: ContainerEntry
     )
   }
   await store.refuseBesideDockerd()
-  await withSubject(store, id, async () => {
+  await store.prepare()
+  const lock = join(store.paths.locks, id)
+  // Beside the end of a mount, which the container's files go on for in the trash.
+  await withKeptLock(lock, async () => {
     expectContainer(store, entry)
     await endMounts(store, entry)
     failpoint('container.remove.before-entry')
     await store.locked(() => forget(store, entry))
     await dropHoldsFolder(store.paths, id)
     // Whoever waits for the lock finds no container any more.
-    removeFile(join(store.paths.locks, id))
+    removeFile(lock)
   })
   store.driver.emptyTrashSoon()
 }

@@ -16,6 +16,12 @@ export interface EndOptions {
   readonly force?: boolean
 }
 
+/** How a hold's mount is undone. */
+export interface UndoOptions extends EndOptions {
+  /** Undoes the mount at the driver's place without waiting for its end; false where it could not, and nothing is undone. */
+  readonly leave?: () => Promise<boolean>
+}
+
 /**
  * Ends one hold, and its mount when no other live hold shares it. Its file goes last: what fails in between is done
  * again by whoever comes next.
@@ -25,7 +31,7 @@ export async function endHold(
   paths: StorePaths,
   subject: string,
   hold: Hold,
-  options: EndOptions,
+  options: UndoOptions,
 ): Promise<void> {
   const { content } = hold
   const others = await sharing(paths, subject, hold)
@@ -40,12 +46,15 @@ async function sharing(paths: StorePaths, subject: string, hold: Hold): Promise<
 }
 
 /** Unmounts what the hold is about, in whichever namespace; what is not there any more is fine. */
-async function undoMount(content: HoldContent, { force = false }: EndOptions): Promise<void> {
+async function undoMount(content: HoldContent, { force = false, leave }: UndoOptions): Promise<void> {
   const place = here()
   const { path, namespace, kind } = content
   if (path === undefined || content.bootID !== place.bootID) return
   if (namespace === place.namespace) {
-    await unlessBusy(path, () => unmountOurs(content, path, force))
+    const isLeft = kind === 'merged' && !force ? leave : undefined
+    await unlessBusy(path, async () => {
+      if ((await isLeft?.()) !== true) await unmountOurs(content, path, force)
+    })
     if (kind === 'merged') removeMountPoint(path)
     return
   }

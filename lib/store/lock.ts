@@ -19,6 +19,17 @@ const LONGEST_PAUSE = 16
 /** The last in each lock file's queue, by path: one root may be opened by several stores of this process. */
 const queues = new Map<string, Promise<void>>()
 
+/** A lock that this process has. */
+interface Lock {
+  readonly fd: number
+  users: number
+  /** See {@link keepLocked}. */
+  kept?: Promise<void>
+}
+
+/** The locks that this process has, by path. */
+const locks = new Map<string, Lock>()
+
 /**
  * Runs `work` holding the lock file at `path`, whose folder must exist.
  * @param longestPause between two tries, in ms: for a lock that is held for longer
@@ -32,16 +43,53 @@ export async function withLock<T>(
 ): Promise<T> {
   const leave = await enter(path, signal)
   try {
-    const fd = await acquire(path, signal, longestPause)
-    try {
-      return await work()
-    } finally {
-      // Unlocks, at the latest when a child that is just being forked has exec'ed: till then it has the description.
-      closeSync(fd)
-    }
+    await unlessAborted(locks.get(path)?.kept ?? Promise.resolve(), signal)
+    const lock = await acquire(path, signal, longestPause)
+    return await holding(path, lock, work)
   } finally {
     leave()
   }
+}
+
+/** As {@link withLock}, but does not wait for what this process keeps the lock for. */
+export async function withKeptLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const leave = await enter(path)
+  try {
+    const lock = sharedLock(path) ?? (await acquire(path, undefined, LONGEST_PAUSE))
+    return await holding(path, lock, work)
+  } finally {
+    leave()
+  }
+}
+
+/** Keeps the lock at `path`, which the caller holds, until `ended` is settled, however soon the caller's work is done. */
+export function keepLocked(path: string, ended: Promise<void>): void {
+  const lock = locks.get(path)
+  if (lock === undefined) throw new Error(`${path} is not locked`)
+  lock.users++
+  lock.kept = ended.finally(() => release(path, lock))
+}
+
+async function holding<T>(path: string, lock: Lock, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } finally {
+    release(path, lock)
+  }
+}
+
+function sharedLock(path: string): Lock | undefined {
+  const lock = locks.get(path)
+  if (lock === undefined || !isStillAt(lock.fd, path)) return undefined
+  lock.users++
+  return lock
+}
+
+function release(path: string, lock: Lock): void {
+  if (--lock.users > 0) return
+  if (locks.get(path) === lock) locks.delete(path)
+  // Unlocks, at the latest when a child that is just being forked has exec'ed: till then it has the description.
+  closeSync(lock.fd)
 }
 
 /** As {@link withLock}, but gives up at once: undefined when someone has the lock. */
@@ -52,13 +100,8 @@ export async function tryWithLock<T>(
   if (queues.has(path)) return undefined
   const leave = await enter(path)
   try {
-    const fd = await tryAcquire(path)
-    if (fd === undefined) return undefined
-    try {
-      return { value: await work() }
-    } finally {
-      closeSync(fd)
-    }
+    const lock = await tryAcquire(path)
+    return lock === undefined ? undefined : { value: await holding(path, lock, work) }
   } finally {
     leave()
   }
@@ -127,11 +170,11 @@ async function unlessAborted(promise: Promise<void>, signal?: AbortSignal): Prom
   }
 }
 
-async function acquire(path: string, signal: AbortSignal | undefined, longest: number): Promise<number> {
+async function acquire(path: string, signal: AbortSignal | undefined, longest: number): Promise<Lock> {
   for (let wait = FIRST_PAUSE; ; wait = longer(wait, longest)) {
     signal?.throwIfAborted()
-    const fd = await tryAcquire(path)
-    if (fd !== undefined) return fd
+    const lock = await tryAcquire(path)
+    if (lock !== undefined) return lock
     await pause(wait)
   }
 }
@@ -140,7 +183,7 @@ function longer(wait: number, longest: number): number {
   return Math.min(2 * wait, longest)
 }
 
-async function tryAcquire(path: string): Promise<number | undefined> {
+async function tryAcquire(path: string): Promise<Lock | undefined> {
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, MODES.privateFile)
   let taken = false
   try {
@@ -148,7 +191,10 @@ async function tryAcquire(path: string): Promise<number | undefined> {
   } finally {
     if (!taken) closeSync(fd)
   }
-  return taken ? fd : undefined
+  if (!taken) return undefined
+  const lock = { fd, users: 1 }
+  locks.set(path, lock)
+  return lock
 }
 
 /** False when the file was removed between our open and our lock: the next one to come makes another file. */

@@ -13,7 +13,7 @@ import { Claim } from './claim.ts'
 import type { StoreContext } from './context.ts'
 import { here, type Hold, type HoldContent, type HoldKind, readHolds } from './hold.ts'
 import { dropHoldsFolder, endHold, type EndOptions, reapHolds } from './hold-end.ts'
-import { withLock } from './lock.ts'
+import { keepLocked, withLock } from './lock.ts'
 import { findBase, openRoot } from './mount-base.ts'
 import { Mount } from './mount.ts'
 import { mountOptions, type MountRequest } from './mount-request.ts'
@@ -182,8 +182,15 @@ async function undoHold(
   release: () => Promise<void>,
   options: EndOptions,
 ): Promise<void> {
-  await withLock(join(store.paths.locks, subject), async () => {
-    await endHold(store.paths, subject, hold, options)
+  const lock = join(store.paths.locks, subject)
+  const { driverID, mountID } = hold.content
+  const leave = async () => {
+    const ending = await store.driver.leave?.(driverID, BigInt(mountID))
+    if (ending !== undefined) keepLocked(lock, ending.ended)
+    return ending !== undefined
+  }
+  await withLock(lock, async () => {
+    await endHold(store.paths, subject, hold, { ...options, leave })
     await release()
     await dropHoldsFolder(store.paths, subject)
   })

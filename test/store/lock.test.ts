@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { tryWithLock, withLock } from '../../lib/store/lock.ts'
+import { keepLocked, tryWithLock, withKeptLock, withLock } from '../../lib/store/lock.ts'
 import { startChild } from '../helpers/child.ts'
 import { missing } from '../helpers/gates.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
@@ -82,6 +82,73 @@ describe.skipIf(missing('hasBinding'))('a lock in one process', () => {
     open()
     await first
     expect(await second).toBe(true)
+  })
+})
+
+describe.skipIf(missing('hasBinding'))('a lock that is kept', () => {
+  it('is waited for by all but those who say that they need not', async () => {
+    const path = lockPath()
+    const { opened, open } = gate()
+    await withLock(path, () => Promise.resolve(keepLocked(path, opened)))
+    const order: string[] = []
+    const waiting = withLock(path, () => Promise.resolve(order.push('waited')))
+    expect(await tryWithLock(path, () => Promise.resolve())).toBeUndefined()
+    open()
+    await waiting
+    expect(order).toEqual(['waited'])
+    expect(await tryWithLock(path, () => Promise.resolve(1))).toEqual({ value: 1 })
+  })
+
+  it('lets those in who need not wait, one at a time', async () => {
+    const path = lockPath()
+    const { opened, open } = gate()
+    await withLock(path, () => Promise.resolve(keepLocked(path, opened)))
+    let inside = 0
+    const enter = () =>
+      withKeptLock(path, async () => {
+        expect(++inside).toBe(1)
+        await new Promise(setImmediate)
+        inside--
+      })
+    await Promise.all([enter(), enter()])
+    await using child = startChild(
+      `const { tryWithLock } = await lib('store/lock.js')
+       await say((await tryWithLock(path, () => 1)) === undefined)
+       await told()
+       await say((await tryWithLock(path, () => 1)) === undefined)`,
+      { path },
+    )
+    expect(await child.heard()).toBe(true)
+    open()
+    await withLock(path, () => Promise.resolve())
+    child.tell()
+    expect(await child.heard()).toBe(false)
+  })
+
+  it('is another one where its file was removed', async () => {
+    const path = lockPath()
+    const { opened, open } = gate()
+    await withLock(path, () => Promise.resolve(keepLocked(path, opened)))
+    rmSync(path)
+    expect(await withKeptLock(path, () => Promise.resolve(existsSync(path)))).toBe(true)
+    open()
+    expect(await withLock(path, () => Promise.resolve('in'))).toBe('in')
+  })
+
+  it('is given up by whoever waits for it, when aborted', async () => {
+    const path = lockPath()
+    const { opened, open } = gate()
+    await withLock(path, () => Promise.resolve(keepLocked(path, opened)))
+    const abort = new AbortController()
+    const waiting = withLock(path, () => Promise.resolve(), abort.signal)
+    abort.abort(new Error('enough'))
+    await expect(waiting).rejects.toThrow('enough')
+    open()
+    expect(await withLock(path, () => Promise.resolve('in'))).toBe('in')
+  })
+
+  it('cannot be kept by who has it not', () => {
+    expect(() => keepLocked(lockPath(), Promise.resolve())).toThrow('is not locked')
   })
 })
 

@@ -10,6 +10,12 @@ import { unmountLeaving } from '../../native/mount.ts'
 /** Each takes a thread of the pool. */
 const MAX_ENDINGS = 3
 
+/** A mount that is undone, and not quite ended. */
+export interface Ending {
+  /** When its upper can be used elsewhere. Never rejects: {@link Endings.all} tells what failed. */
+  readonly ended: Promise<void>
+}
+
 export class Endings {
   readonly #running = new Map<string, Promise<void>>()
   /** The last that was needed again before its end: whoever does so once does so again, and gains nothing by it. */
@@ -18,29 +24,28 @@ export class Endings {
   #failure: { readonly error: unknown } | undefined
 
   /**
-   * Unmounts `target`, and lets what is left of the mount of `id` end in the background. Undefined where others mount or
-   * unmount, or many are ending: whoever has to wait for them may as well wait for the sync.
+   * Unmounts `target`, if that is the mount `mountID`, and lets what is left of the mount of `id` end in the background.
+   * Undefined, and nothing is undone, where it is another; also where others mount or unmount, or many are ending:
+   * whoever has to wait for them may as well wait for the sync.
    */
-  leave(id: string, target: string): Promise<void> | undefined {
+  async leave(id: string, target: string, mountID?: bigint): Promise<Ending | undefined> {
     const isFull = this.#running.size === MAX_ENDINGS
     if (isFull || this.#running.has(id) || id === this.#wantedSoon) return undefined
-    const unmounting = mountGate.now(() => unmountLeaving(target))
+    const unmounting = mountGate.now(() => unmountLeaving(target, mountID))
     if (unmounting === undefined) return undefined
     // What keeps it from being unmounted is told to the caller.
     const left = unmounting.then(
       (rest) => this.#end(rest),
       () => undefined,
     )
-    this.#running.set(
-      id,
-      left.finally(() => this.#running.delete(id)),
-    )
-    return unmounting.then(() => undefined)
+    const ended = left.finally(() => this.#running.delete(id))
+    this.#running.set(id, ended)
+    return (await unmounting) === undefined ? undefined : { ended }
   }
 
-  async #end(rest: OwnedFd): Promise<void> {
+  async #end(rest: OwnedFd | undefined): Promise<void> {
     try {
-      await rest.closeAsync()
+      await rest?.closeAsync()
     } catch (error) {
       this.#failure = { error }
     }

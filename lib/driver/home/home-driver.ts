@@ -2,6 +2,7 @@
 import type { Detached } from '../../native/mount.ts'
 import { detached } from '../detached.ts'
 import type { DetachedMount, MountOptions, OpenOptions } from '../driver.ts'
+import type { Ending } from './endings.ts'
 import { type Home, makeHome } from './home.ts'
 import { type Mountable, Mounts } from './mounts.ts'
 import { Trash } from './trash.ts'
@@ -55,6 +56,10 @@ export abstract class HomeDriver {
 
   async put(id: string, options: { readonly force?: boolean } = {}): Promise<void> {
     await this.mounts.put(id, options.force === true)
+  }
+
+  async leave(id: string, mountID: bigint): Promise<Ending | undefined> {
+    return await this.mounts.leave(id, mountID)
   }
 
   async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {

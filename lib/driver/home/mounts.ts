@@ -9,7 +9,7 @@ import {
   unmount,
 } from '../../native/mount.ts'
 import type { MountOptions, OpenOptions } from '../driver.ts'
-import { Endings } from './endings.ts'
+import { type Ending, Endings } from './endings.ts'
 
 /** What a driver brings. */
 export interface Mountable {
@@ -77,6 +77,12 @@ export class Mounts {
     return await this.#driver.openMount(id, options)
   }
 
+  /** See Driver.leave; whatever is mounted there where no mount is named. */
+  async leave(id: string, mountID?: bigint): Promise<Ending | undefined> {
+    const merged = this.#driver.mergedPath(id)
+    return this.#driver.endsLater === true ? await this.#endings.leave(id, merged, mountID) : undefined
+  }
+
   /** Waits until what was mounted of `id` has ended: its upper can be used elsewhere then. */
   async ended(id: string): Promise<void> {
     await this.#endings.of(id)
@@ -107,9 +113,9 @@ export class Mounts {
   }
 
   async #unmount(id: string, merged: string, force: boolean): Promise<void> {
-    const endsLater = !force && this.#driver.endsLater === true
-    const left = endsLater ? this.#endings.leave(id, merged) : undefined
-    await unlessGone(merged, left ?? unmount(merged, { detach: force }))
+    await unlessGone(merged, async () => {
+      if (force || (await this.leave(id)) === undefined) await unmount(merged, { detach: force })
+    })
     removeMountPoint(merged)
     // A forced one may be busy for as long as it likes.
     if (!force) await this.#driver.ended?.(id)
@@ -150,9 +156,9 @@ async function isMountPoint(path: string): Promise<boolean> {
   return (await mountIDAt(path)) !== undefined
 }
 
-async function unlessGone(merged: string, unmounting: Promise<void>): Promise<void> {
+async function unlessGone(merged: string, undo: () => Promise<void>): Promise<void> {
   try {
-    await unmounting
+    await undo()
   } catch (error) {
     if (hasCode(error, 'EBUSY')) throw busy(merged, error)
     // Somebody unmounted it, and may have removed the folder: what was asked for is so.
