@@ -13,7 +13,7 @@ import { quantile } from './support/statistics.mjs'
 import { cProgram } from './support/tools.ts'
 
 /** The first mounts find nothing in the caches yet, and JavaScript that is not compiled. */
-const [WARM_UP, COUNT] = IS_SMOKE ? [20, 50] : [300, 500]
+const [WARM_UP, COUNT] = IS_SMOKE ? [20, 50] : [2000, 500]
 const NS_PER_US = 1000
 
 const METRICS: readonly Metric[] = [

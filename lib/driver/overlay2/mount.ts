@@ -72,6 +72,8 @@ export interface OverlayMount extends Detached {
 interface Plan {
   readonly request: OverlayRequest
   readonly layers: LayerNames
+  /** See {@link absoluteNames}. */
+  readonly names: LayerNames | undefined
   readonly options: MountOptions
   readonly parameters: readonly MountOption[]
 }
@@ -87,29 +89,37 @@ export async function mountOverlay(request: OverlayRequest): Promise<OverlayMoun
   const layers = nameLayers(request)
   const hasUpper = layers.upper !== undefined
   const parameters = overlayOptions(options, hasUpper)
-  const rung = await rungFor(request, layers)
+  const names = absoluteNames(request.home, layers)
+  const rung = await rungFor(request, layers, names !== undefined)
   refuseDepth(layers.lowers.length, rung)
   // Without an upper an overlay is read-only whether asked or not.
-  const plan: Plan = { request, layers, options: { ...options, readOnly: !hasUpper }, parameters }
+  const plan: Plan = { request, layers, names, options: { ...options, readOnly: !hasUpper }, parameters }
   if (layers.work !== undefined) await prepareWork(absolute(request.home, layers.work), options)
   if (layers.lowers.length + (hasUpper ? 1 : 0) === 1) return await mountSingle(plan, rung)
   return mountBy(plan, rung)
-}
-
-async function rungFor({ via, home }: OverlayRequest, layers: LayerNames): Promise<Rung> {
-  if (layers.mapping !== undefined) return rungForMapped(home, layers.mapping, via)
-  return via ?? fastest(await bestRung(), home, layers)
 }
 
 /**
  * A name takes one system call where a descriptor takes three (open, fsconfig, close), and the kernel walks the same
  * path either way: so names, where all of them fit. native/README.md has the numbers.
  */
-function fastest(best: Rung, home: string, { lowers, upper, work }: LayerNames): Rung {
-  if (best !== 'fds') return best
-  const above = [upper, work].filter((name) => name !== undefined)
-  const isShort = lowers.every((name) => fits(absolute(home, name)))
-  return isShort && above.every((name) => fits(escapeValue(absolute(home, name)))) ? 'lowerdir+' : best
+async function rungFor({ via, home }: OverlayRequest, layers: LayerNames, fit: boolean): Promise<Rung> {
+  if (layers.mapping !== undefined) return rungForMapped(home, layers.mapping, via)
+  if (via !== undefined) return via
+  const best = await bestRung()
+  return best === 'fds' && fit ? 'lowerdir+' : best
+}
+
+/** The layers by absolute names, as fsconfig takes them (`lowerdir+` is not escaped); undefined unless all fit in a value. */
+function absoluteNames(home: string, { lowers, upper, work }: LayerNames): LayerNames | undefined {
+  const above = (name: Bytes): Bytes => escapeValue(absolute(home, name))
+  const names = {
+    lowers: lowers.map((name) => absolute(home, name)),
+    ...(upper !== undefined && { upper: above(upper) }),
+    ...(work !== undefined && { work: above(work) }),
+  }
+  const all = [...names.lowers, names.upper ?? '', names.work ?? '']
+  return all.every(fits) ? names : undefined
 }
 
 function fits(value: Bytes): boolean {
@@ -188,27 +198,20 @@ function byDescriptor({ layers, parameters }: Plan): FsParameter[] {
 }
 
 /** Absolute names where they fit in a value, so that the mount table reads well; else by way of a descriptor. */
-function byName({ request: { home }, layers, parameters }: Plan): FsParameter[] {
-  const directory = (key: string, path: Bytes): FsParameter => {
-    const value = escapeValue(absolute(home, path))
-    return fits(value) ? { key, value } : { key, path, byName: true }
-  }
+function byName({ request: { home }, layers, names, parameters }: Plan): FsParameter[] {
+  const directory = (key: string, path: Bytes, value: Bytes): FsParameter =>
+    fits(value) ? { key, value } : { key, path, byName: true }
+  const above = (key: string, path: Bytes): FsParameter =>
+    directory(key, path, escapeValue(absolute(home, path)))
+  const { lowers, upper, work } = layers
   return [
     ...parameters.map(toParameter),
-    ...lowersByName(home, layers.lowers),
-    ...(layers.upper === undefined ? [] : [directory('upperdir', layers.upper)]),
-    ...(layers.work === undefined ? [] : [directory('workdir', layers.work)]),
+    ...(names === undefined
+      ? lowers.map((path) => directory('lowerdir+', path, absolute(home, path)))
+      : [{ key: 'lowerdir+', values: joinEnded(names.lowers) }]),
+    ...(upper === undefined ? [] : [above('upperdir', upper)]),
+    ...(work === undefined ? [] : [above('workdir', work)]),
   ]
-}
-
-/** What `lowerdir+` takes is not escaped. */
-function lowersByName(home: string, lowers: readonly Bytes[]): FsParameter[] {
-  const values = lowers.map((lower) => absolute(home, lower))
-  if (values.every(fits)) return [{ key: 'lowerdir+', values: joinEnded(values) }]
-  return lowers.map((path, i) => {
-    const value = values[i] ?? path
-    return fits(value) ? { key: 'lowerdir+', value } : { key: 'lowerdir+', path, byName: true }
-  })
 }
 
 /** The names, a NUL after each. */

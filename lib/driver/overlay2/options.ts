@@ -75,8 +75,8 @@ function refuseContradictions(options: MountOptions, hasUpper: boolean): void {
 }
 
 /** A layer's name for fsconfig's upperdir and workdir, which are un-escaped once. */
-export function escapeValue(name: Bytes): Buffer {
-  return escape(name, '\\')
+export function escapeValue(name: Bytes): Bytes {
+  return typeof name === 'string' && !name.includes('\\') ? name : escape(name, '\\')
 }
 
 /** A name's bytes, which are not copied. */

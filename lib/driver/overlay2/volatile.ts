@@ -54,7 +54,8 @@ function noteOf(work: string): string {
 
 /** Whether the kernel's mark is in the work directory `work`. */
 export function hasVolatileMark(work: Bytes): boolean {
-  const mark = Buffer.concat([toBytes(work), Buffer.from('/work/incompat/volatile')])
+  const below = '/work/incompat/volatile'
+  const mark = typeof work === 'string' ? work + below : Buffer.concat([toBytes(work), Buffer.from(below)])
   try {
     return lstatSync(mark, { throwIfNoEntry: false }) !== undefined
   } catch (error) {
