@@ -13,7 +13,7 @@ import { jsonOf, task, textOf } from './support/run.ts'
 import { mean, quantile } from './support/statistics.mjs'
 import { cProgram, goProgram } from './support/tools.ts'
 
-const [WARM_UP, COUNT] = IS_SMOKE ? [5, 20] : [100, 400]
+const [WARM_UP, COUNT] = IS_SMOKE ? [5, 20] : [500, 400]
 /** dockerd takes ten times as long, at 120 layers a hundred times. */
 const DOCKER_COUNT = IS_SMOKE ? 3 : 40
 const NS_PER_US = 1000

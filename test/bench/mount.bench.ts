@@ -35,7 +35,7 @@ interface Place {
   readonly workdir: string
 }
 
-function cLoop(name: Name, how: 'fd' | 'name' | 'record' | 'path', layers: number): Contender {
+function cLoop(name: Name, how: 'fd' | 'name' | 'driver' | 'record' | 'path', layers: number): Contender {
   const run = (dir: string): Sample => {
     const archive = chainArchive(dir, layers - 1)
     const place = task<Place>(NOW, 'container-of-chain', { root: join(dir, 'root'), archive })
@@ -66,7 +66,7 @@ function overlaid(name: Name, level: string, durability: string, layers: number)
   }))
 }
 
-const FLOOR = 'C, by names, durability none'
+const FLOOR = 'C, the same calls, durability none'
 const DRIVER = 'overlaid, driver, durability none'
 
 // The store's init layer is one of the lowers: the image has one layer less.
@@ -80,7 +80,8 @@ it.each([10, 128])('mount + unmount, %i lowers', async (layers) => {
     disk: GIB,
     base: FLOOR,
     contenders: [
-      cLoop(FLOOR, 'name', layers),
+      cLoop(FLOOR, 'driver', layers),
+      cLoop('C, by names, nothing looked at; durability none', 'name', layers),
       cLoop('C, mount(2) with short names, durability none', 'path', layers),
       cLoop('C, by names, with a record of it, durability none', 'record', layers),
       ...overlaid(DRIVER, 'driver', 'none', layers),
