@@ -13,7 +13,7 @@ import type { CreateOptions } from './container-store.ts'
 import type { StoreContext } from './context.ts'
 import { expectImage } from './image-db.ts'
 import type { Image } from './image-store.ts'
-import { fillInitLayer } from './init-layers.ts'
+import { fillInitLayer, isFilledUnmounted } from './init-layers.ts'
 import { type Lease, takeLease } from './lease.ts'
 import { expectLayers } from './reading-lease.ts'
 import { sizeLimit, type StorageOptions } from './storage-options.ts'
@@ -99,10 +99,22 @@ async function makeFolders(
   const limits = { sync: false, ...(size !== undefined && { size }) }
   await driver.createReadWrite(initID, parent, limits)
   failpoint('container.create.after-init')
-  await fillInitLayer(store, initID, parent)
-  await driver.createReadWrite(mountID, initID, idMap === undefined ? limits : { ...limits, idMap })
+  const fill = () => fillInitLayer(store, initID, parent)
+  const createOn = () =>
+    driver.createReadWrite(mountID, initID, idMap === undefined ? limits : { ...limits, idMap })
+  if (isFilledUnmounted(store, parent)) await both(fill(), createOn())
+  else {
+    // Once it has a child it is mounted read-only.
+    await fill()
+    await createOn()
+  }
   failpoint('container.create.after-folders')
   if (durability === 'full') await syncHome(driver.home)
+}
+
+/** Waits for both though one fails, so that all there is can be removed then. */
+async function both(...work: readonly [Promise<void>, Promise<void>]): Promise<void> {
+  for (const done of await Promise.allSettled(work)) if (done.status === 'rejected') throw done.reason
 }
 
 async function syncHome(home: string): Promise<void> {

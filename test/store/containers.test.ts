@@ -268,6 +268,17 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a container', () => {
     await expect(store.containers.remove('web')).rejects.toMatchObject({ code: 'ERR_CONTAINER_NOT_FOUND' })
   })
 
+  it('is gone with what somebody put into its entry', async () => {
+    const store = await newStore()
+    const container = await changedContainer(store)
+    const entry = join(store.root, 'image/overlay2/layerdb/mounts', container.id)
+    mkdirSync(join(entry, 'strange'))
+    writeFileSync(join(entry, 'strange/file'), '')
+    await container.remove()
+    expect(readdirSync(join(store.root, 'image/overlay2/layerdb/mounts'))).toEqual([])
+    expect(readdirSync(join(store.root, 'image/overlay2/layerdb/tmp'))).toEqual([])
+  })
+
   it('is not removed while it is mounted', async () => {
     const store = await newStore()
     const container = await changedContainer(store)

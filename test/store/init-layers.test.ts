@@ -1,6 +1,7 @@
 /** Init layers: the second container on an image gets by copying what the first got by mounting. */
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Container } from '../../lib/store/container.ts'
 import type { Store } from '../../lib/store/store.ts'
 import { serversEnded } from '../helpers/fuse.ts'
@@ -44,6 +45,24 @@ async function keptOf(container: Container): Promise<string[]> {
   const { upperdir } = await container.paths()
   return dumpTree(join(upperdir.replace(/\/diff$/, '-init'), 'diff'), { mtime: false, root: false })
 }
+
+it.skipIf(missing('canMount', 'hasBinding'))('goes with the container that could not be made', async () => {
+  const store = await newStore()
+  const image = await store.images.load(archiveOf(nginxImage()))
+  await store.containers.create(image)
+  const home = join(store.root, 'overlay2')
+  const before = readdirSync(home)
+  const { driver } = store
+  const create = driver.createReadWrite.bind(driver)
+  const failing = vi.spyOn(driver, 'createReadWrite').mockImplementation(async (id, parent, options) => {
+    if (!id.endsWith('-init')) throw new Error('no')
+    await create(id, parent, options)
+  })
+  await expect(store.containers.create(image)).rejects.toThrow('no')
+  expect(failing).toHaveBeenCalledTimes(2)
+  expect(readdirSync(home)).toEqual(before)
+  expect(readdirSync(join(home, 'trash'))).toEqual([])
+})
 
 describe.each(['overlay2', 'fuse-overlayfs'])('with %s', (driver) => {
   const gates = driver === 'overlay2' ? [] : (['canFuse'] as const)
