@@ -30,7 +30,7 @@ export async function removeContainer(store: StoreContext, entry: ContainerEntry
   await store.refuseBesideDockerd()
   await store.prepare()
   const lock = join(store.paths.locks, id)
-  // Beside the end of a mount, which the container's files go on for in the trash.
+  // Without waiting for a mount that is ending: it ends as well over files in the trash.
   await withKeptLock(lock, async () => {
     expectContainer(store, entry)
     await endMounts(store, entry)
