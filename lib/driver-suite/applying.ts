@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { type LayerMember, layerTar } from './archive.ts'
 import { namesBelow } from './base.ts'
 import { type Cases, type Given, ID } from './cases.ts'
@@ -128,7 +129,7 @@ export function applyingCases(cases: Cases): void {
 }
 
 function streamCases(cases: Cases): void {
-  cases.it('takes chunks of any size, and a source that is read', async (given) => {
+  cases.it("takes chunks of any size, one of Node's streams, and a source that is read", async (given) => {
     const tar = await layerTar(BELOW)
     for (const size of [1, 1000]) {
       await using staged = await given.driver.stage()
@@ -136,17 +137,19 @@ function streamCases(cases: Cases): void {
       await staged.commit(ID(String(size).slice(-1)), undefined)
     }
     let at = 0
-    const read = async (into: Buffer): Promise<number> => {
+    const readInto = async (into: Buffer): Promise<number> => {
       const count = tar.copy(into, 0, at)
       at += count
       return count
     }
-    await using staged = await given.driver.stage()
-    await staged.apply({ read, close: async () => undefined })
-    await staged.commit(ID('2'), undefined)
+    const others = { 2: { readInto, close: async () => undefined }, 3: Readable.from([tar]) }
+    for (const [name, stream] of Object.entries(others)) {
+      await using staged = await given.driver.stage()
+      await staged.apply(stream)
+      await staged.commit(ID(name), undefined)
+    }
     const shown = await given.dump(ID('1'))
-    assert.deepEqual(await given.dump(ID('0')), shown)
-    assert.deepEqual(await given.dump(ID('2')), shown)
+    for (const name of ['0', '2', '3']) assert.deepEqual(await given.dump(ID(name)), shown)
   })
 
   cases.it('tells an observer of every byte, in order', async (given) => {

@@ -10,7 +10,8 @@ import { failpoint } from '../fs/failpoint.ts'
 import { archiveSums } from '../native/sums.ts'
 import { lineWriter } from '../native/tar-run.ts'
 import { checkDigest, type DiffID } from '../oci/digest.ts'
-import type { ByteStream } from '../tar/byte-source.ts'
+import { abortable } from '../tar/abortable.ts'
+import { type ByteStream, byteSource } from '../tar/byte-source.ts'
 import type { TarLimits } from '../tar/entry.ts'
 import { TarSplitWriter } from '../tar/tar-split.ts'
 import { openTar } from '../transfer/tar-source.ts'
@@ -49,12 +50,24 @@ export async function unpackLayer(
   const staged = await store.driver.stage()
   try {
     const tarSplit = join(staged.path, TAR_SPLIT)
-    const { size, diffID } = await applyRecorded(staged, await openTar(blob, options.what), tarSplit, options)
+    const tar = await opened(blob, options)
+    const { size, diffID } = await applyRecorded(staged, tar, tarSplit, options)
     if (options.expected !== undefined) checkDigest(diffID, options.expected, options.what)
     failpoint('layer.unpack.done')
     return { staged, tarSplit, diffID, size }
   } catch (error) {
     await discardQuietly(store, staged)
+    throw error
+  }
+}
+
+/** Its first bytes may be long in coming. What an abort left behind is closed when they come. */
+async function opened(blob: ByteStream, { what, signal }: UnpackOptions): Promise<ByteStream> {
+  const opening = openTar(blob, what)
+  try {
+    return await abortable(opening, signal)
+  } catch (error) {
+    void opening.then((tar) => byteSource(tar).close()).catch(() => undefined)
     throw error
   }
 }

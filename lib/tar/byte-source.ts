@@ -5,7 +5,7 @@ export interface ByteSource {
    * Fills `into` from its start. Gives how many bytes; fewer than fit at the end of the stream only, 0 after it. One
    * read at a time. A source may look at the bytes of one until the next has settled: they are not written over before.
    */
-  read(into: Buffer): Promise<number>
+  readInto(into: Buffer): Promise<number>
   /** Ends it early; harmless after its end. */
   close(): Promise<void>
 }
@@ -13,8 +13,9 @@ export interface ByteSource {
 /** A stream in either form, or in both. */
 export type ByteStream = AsyncIterable<Buffer> | ByteSource
 
+/** By a name that Node's streams have not: theirs is `read`, and means something else. */
 export function isByteSource(stream: ByteStream): stream is ByteSource {
-  return 'read' in stream
+  return 'readInto' in stream
 }
 
 /** The bytes of an iterable, each copied once. A source is given back as it is. */
@@ -47,18 +48,18 @@ export async function* byteChunks(source: ByteSource, size: number = CHUNK_BYTES
 async function readChunk(source: ByteSource, size: number): Promise<Buffer> {
   // Not of the pool of small buffers: the reader may keep it.
   const room = Buffer.allocUnsafeSlow(size)
-  return room.subarray(0, await source.read(room))
+  return room.subarray(0, await source.readInto(room))
 }
 
 /** The stream in its form, with the count of bytes told as they pass. */
 export function tapped(stream: ByteStream, tell: (bytes: number) => void): ByteStream {
   if (!isByteSource(stream)) return tappedChunks(stream, tell)
-  const read = async (into: Buffer): Promise<number> => {
-    const count = await stream.read(into)
+  const readInto = async (into: Buffer): Promise<number> => {
+    const count = await stream.readInto(into)
     if (count > 0) tell(count)
     return count
   }
-  return { read, close: () => stream.close() }
+  return { readInto, close: () => stream.close() }
 }
 
 async function* tappedChunks(
@@ -81,7 +82,7 @@ class IterableSource implements ByteSource {
     this.#iterator = stream[Symbol.asyncIterator]()
   }
 
-  async read(into: Buffer): Promise<number> {
+  async readInto(into: Buffer): Promise<number> {
     let filled = 0
     while (filled < into.length && (this.#chunk.length > 0 || (await this.#advance()))) {
       const count = this.#chunk.copy(into, filled)
@@ -103,7 +104,7 @@ class IterableSource implements ByteSource {
 
   #readAhead(): Promise<IteratorResult<Buffer>> {
     const next = this.#iterator.next()
-    // The next read() awaits it; should none come, its failure is nobody's.
+    // The next readInto() awaits it; should none come, its failure is nobody's.
     next.catch(() => undefined)
     return next
   }

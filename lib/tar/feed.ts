@@ -60,6 +60,8 @@ class Feeder {
     let next = this.#read()
     for (;;) {
       const piece = await abortable(next, signal)
+      // Some streams end when they are aborted: that is no end of the archive.
+      signal?.throwIfAborted()
       if (piece === END) break
       next = this.#read()
       // Whatever ends the loop below leaves it behind; an abort too.
@@ -76,7 +78,7 @@ class Feeder {
   async #read(): Promise<Piece> {
     const { pool } = this.#options
     const chunk = pool.take()
-    const size = await this.#source.read(chunk.subarray(HEADROOM))
+    const size = await this.#source.readInto(chunk.subarray(HEADROOM))
     if (size > 0) return { chunk, end: HEADROOM + size }
     pool.release(chunk)
     return END

@@ -37,7 +37,7 @@ export class Decoder implements ByteSource {
   }
 
   /** @throws ERR_BAD_COMPRESSION, and what the input throws */
-  async read(into: Buffer): Promise<number> {
+  async readInto(into: Buffer): Promise<number> {
     try {
       let filled = 0
       while (filled < into.length && !this.#done) {
@@ -75,7 +75,7 @@ export class Decoder implements ByteSource {
     const into = this.#spare
     this.#spare = this.#used
     this.#used = into
-    return into.subarray(0, await this.#input.read(into))
+    return into.subarray(0, await this.#input.readInto(into))
   }
 
   async #step(into: Buffer): Promise<number> {

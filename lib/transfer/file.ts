@@ -41,7 +41,7 @@ class RangeReader implements AsyncIterable<Buffer>, ByteSource {
     this.#signal = signal
   }
 
-  async read(into: Buffer): Promise<number> {
+  async readInto(into: Buffer): Promise<number> {
     let filled = 0
     while (filled < into.length && this.#at < this.#end) {
       this.#signal?.throwIfAborted()

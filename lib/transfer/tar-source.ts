@@ -33,13 +33,13 @@ class Peeked implements ByteSource {
 
   static async open(source: ByteSource, bytes: number): Promise<Peeked> {
     const head = Buffer.alloc(bytes)
-    return new Peeked(source, head.subarray(0, await source.read(head)))
+    return new Peeked(source, head.subarray(0, await source.readInto(head)))
   }
 
-  async read(into: Buffer): Promise<number> {
+  async readInto(into: Buffer): Promise<number> {
     const count = this.#rest.copy(into)
     this.#rest = this.#rest.subarray(count)
-    return count === into.length ? count : count + (await this.#source.read(into.subarray(count)))
+    return count === into.length ? count : count + (await this.#source.readInto(into.subarray(count)))
   }
 
   close(): Promise<void> {

@@ -25,9 +25,9 @@ class VerifiedSource implements AsyncIterable<Buffer>, ByteSource {
     this.#expected = expected
   }
 
-  async read(into: Buffer): Promise<number> {
+  async readInto(into: Buffer): Promise<number> {
     if (this.#ended) return 0
-    const count = await this.#source.read(into)
+    const count = await this.#source.readInto(into)
     await this.#hashing
     this.#size += count
     checkSoFar(this.#size, this.#expected)

@@ -25,7 +25,7 @@ type Way = (bytes: Buffer) => AsyncIterable<Buffer>
 async function* pulled(bytes: Buffer): AsyncGenerator<Buffer> {
   const source = byteSource(await openTar(byteSource(streamOf(bytes, MIB)), 'the layer', 'native'))
   const room = Buffer.alloc(MIB)
-  for (let size = await source.read(room); size > 0; size = await source.read(room)) {
+  for (let size = await source.readInto(room); size > 0; size = await source.readInto(room)) {
     yield room.subarray(0, size)
   }
 }

@@ -1,4 +1,5 @@
 /** A session with the built command, verb by verb, on real mounts. */
+import { createHash } from 'node:crypto'
 import {
   closeSync,
   existsSync,
@@ -224,8 +225,16 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a session', () => {
   })
 
   it('imports a root file system as an image', async () => {
-    const { id } = await json<Identified>(root, 'import', '-i', join(fs.dir, 'rootfs.tar'), 'flat:latest')
-    expect(await json(root, 'inspect', 'flat')).toMatchObject({ id, names: ['flat:latest'], layers: [{}] })
+    const file = join(fs.dir, 'rootfs.tar')
+    const rootfs = readFileSync(file)
+    const diffID = `sha256:${createHash('sha256').update(rootfs).digest('hex')}`
+    const { id } = await json<Identified>(root, 'import', '-i', file, 'flat:latest')
+    const image = { names: ['flat:latest'], layers: [{ diffID }] }
+    expect(await json(root, 'inspect', 'flat')).toMatchObject({ id, ...image })
+    expect(await overlaid(root, ['import', 'flat:latest'], { input: rootfs })).toMatchObject({ status: 0 })
+    expect(await json(root, 'inspect', 'flat')).toMatchObject(image)
+    const { bytes } = await overlaid(root, ['export', 'flat:latest'])
+    expect(bytes.equals(rootfs)).toBe(true)
   })
 
   it.each(['docker', 'oci'])('saves images for others to load: %s', async (format) => {

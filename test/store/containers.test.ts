@@ -1,5 +1,15 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import type { Change } from '../../lib/driver/driver.ts'
 import type { Store } from '../../lib/store/store.ts'
@@ -331,6 +341,36 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a container', () => {
 })
 
 describe.skipIf(missing('canMount', 'hasBinding'))('import', () => {
+  it("takes one of Node's streams, compressed or not", async () => {
+    const store = await newStore()
+    await store.images.load(archiveOf(nginxImage()))
+    const rootfs = await collect(store.images.export('nginx:1'))
+    const file = join(store.root, '../rootfs.tar')
+    for (const bytes of [rootfs, gzipSync(rootfs)]) {
+      writeFileSync(file, bytes)
+      const image = await store.images.import(createReadStream(file), 'flat:1')
+      expect(image.diffIDs).toEqual([sha256(rootfs)])
+      expect(await collect(store.images.export('flat:1'))).toEqual(rootfs)
+    }
+  })
+
+  it('makes no image of a stream that is aborted, before its first bytes or after', async () => {
+    const store = await newStore()
+    for (const first of [[], [Buffer.alloc(512)]]) {
+      const abort = new AbortController()
+      const stream = new PassThrough()
+      for (const bytes of first) stream.write(bytes)
+      const importing = store.images.import(stream, 'flat:1', { signal: abort.signal })
+      setTimeout(() => {
+        abort.abort(new Error('enough'))
+        stream.end()
+      }, 50)
+      await expect(importing).rejects.toThrow('enough')
+    }
+    expect(await store.images.list()).toEqual([])
+    expect(readdirSync(join(store.root, 'overlay2/staging'))).toEqual([])
+  })
+
   it('makes a one-layer image of a root file system', async () => {
     const store = await newStore()
     await store.images.load(archiveOf(nginxImage()))

@@ -115,11 +115,11 @@ describe('byteSource', () => {
   it('fills what it is given, until the end', async () => {
     const source = byteSource(streamOf(Buffer.from('abcdefgh'), 3))
     const into = Buffer.alloc(5)
-    expect(await source.read(into)).toBe(5)
+    expect(await source.readInto(into)).toBe(5)
     expect(into.toString()).toBe('abcde')
-    expect(await source.read(into)).toBe(3)
+    expect(await source.readInto(into)).toBe(3)
     expect(into.toString('latin1', 0, 3)).toBe('fgh')
-    expect(await source.read(into)).toBe(0)
+    expect(await source.readInto(into)).toBe(0)
   })
 
   it('ends a stream that is left early', async () => {
@@ -132,7 +132,7 @@ describe('byteSource', () => {
       }
     }
     const source = byteSource(stream())
-    await source.read(Buffer.alloc(10))
+    await source.readInto(Buffer.alloc(10))
     await source.close()
     expect(closed).toBe(true)
   })

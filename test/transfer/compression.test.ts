@@ -25,7 +25,7 @@ const ENGINES: readonly Engine[] = bestEngine() === 'native' ? ['native', 'node'
 async function* drain(source: ByteSource): AsyncGenerator<Buffer> {
   for (;;) {
     const room = Buffer.alloc(70_001)
-    const size = await source.read(room)
+    const size = await source.readInto(room)
     if (size === 0) return
     yield room.subarray(0, size)
   }

@@ -12,9 +12,9 @@ describe('verifiedSource', () => {
     expect(await collect(verifiedSource(streamOf(BYTES, 997), EXPECTED))).toEqual(BYTES)
     const source = verifiedSource(byteSource(streamOf(BYTES, 997)), EXPECTED)
     const into = [Buffer.alloc(7000), Buffer.alloc(7000), Buffer.alloc(7000)]
-    expect(await source.read(into[0] as Buffer)).toBe(7000)
-    expect(await source.read(into[1] as Buffer)).toBe(3000)
-    expect(await source.read(into[2] as Buffer)).toBe(0)
+    expect(await source.readInto(into[0] as Buffer)).toBe(7000)
+    expect(await source.readInto(into[1] as Buffer)).toBe(3000)
+    expect(await source.readInto(into[2] as Buffer)).toBe(0)
     expect(Buffer.concat(into).subarray(0, 10_000)).toEqual(BYTES)
   })
 
@@ -32,14 +32,14 @@ describe('verifiedSource', () => {
     await expect(collect(verifiedSource(streamOf(bytes, 999), EXPECTED))).rejects.toMatchObject(refusal)
     const source = verifiedSource(streamOf(bytes, 999), EXPECTED)
     const all = async (): Promise<void> => {
-      while ((await source.read(Buffer.alloc(512))) > 0);
+      while ((await source.readInto(Buffer.alloc(512))) > 0);
     }
     await expect(all()).rejects.toMatchObject(refusal)
   })
 
   it('refuses bytes that are too many before it gives them', async () => {
     const source = verifiedSource(streamOf(BYTES, 1000), { size: 5000, what: 'it' })
-    expect(await source.read(Buffer.alloc(5000))).toBe(5000)
-    await expect(source.read(Buffer.alloc(100))).rejects.toMatchObject({ code: 'ERR_SIZE_MISMATCH' })
+    expect(await source.readInto(Buffer.alloc(5000))).toBe(5000)
+    await expect(source.readInto(Buffer.alloc(100))).rejects.toMatchObject({ code: 'ERR_SIZE_MISMATCH' })
   })
 })
