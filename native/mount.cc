@@ -57,7 +57,7 @@ Result<std::optional<uint64_t>> MountAt(const std::string& target) {
 
 // Unmounts `target`, if that is the mount `id`, and gives what its super block goes on living by, a
 // detached clone of the mount. Closing that ends the super block, and so waits for the sync of what
-// an overlay's upper is on.
+// an overlay's upper is on. Nothing is undone where the mount cannot be cloned (an unbindable one).
 Result<std::optional<Fd>> UnmountLeaving(const std::string& target, std::optional<uint64_t> id,
                                          int flags) {
   if (id) {
@@ -67,9 +67,7 @@ Result<std::optional<Fd>> UnmountLeaving(const std::string& target, std::optiona
   }
   constexpr auto kFlags = sys::kOpenTreeClone | O_CLOEXEC | AT_SYMLINK_NOFOLLOW;
   Fd rest(static_cast<int>(syscall(sys::kOpenTree, AT_FDCWD, target.c_str(), kFlags)));
-  if (!rest) {
-    return SysError{.code = errno, .syscall = "open_tree", .path = target, .flags = kFlags};
-  }
+  if (!rest) return std::optional<Fd>{};
   if (auto undone = Unmount(target, flags); !undone) return undone.error();
   return std::optional<Fd>{std::move(rest)};
 }

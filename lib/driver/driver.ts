@@ -212,12 +212,12 @@ export interface Driver {
    */
   put(id: string, options?: { readonly force?: boolean }): Promise<void>
   /**
-   * Undoes the mount `mountID` that the caller put at {@link mergedPath}, as the last put would, and need not wait for
-   * its end either: {@link open} of the same id does, so that one upper has one overlay, and `ended` tells others.
-   * Undefined, and nothing is undone, where waiting is the better or the only way. Absent of a driver without such a way.
+   * Unmounts `mountID`, which the caller attached at {@link mergedPath}, without waiting for the overlay's end.
+   * {@link open} of the same id waits for it, so that one upper has one overlay; others can wait for `ended`, which never
+   * rejects: {@link idle} tells what failed. Undefined, and nothing is undone, where the caller has to unmount and wait.
    * @throws EBUSY when something below is open
    */
-  leave?(id: string, mountID: bigint): Promise<{ readonly ended: Promise<void> } | undefined>
+  beginUnmount?(id: string, mountID: bigint): Promise<{ readonly ended: Promise<void> } | undefined>
   /** The merged view as a detached mount; nothing else may have id mounted writable (the store sees to that). */
   open(id: string, options?: OpenOptions): Promise<DetachedMount>
   /**

@@ -202,8 +202,8 @@ export interface Binding extends BlockCalls, BtrfsCalls, QuotaCalls {
   unmountIf(target: Bytes, mountID: bigint, flags: number): Promise<bigint | undefined>
   /**
    * umount2, done at once, off the pool: it leaves the end of the super block, which is what takes long, to the close of
-   * the descriptor that it gives (open_tree of the mount, cloned). Where an id is given and another mount or none is
-   * topmost at `target`, nothing is done, and it gives undefined.
+   * the descriptor that it gives (open_tree of the mount, cloned). Where the mount cannot be cloned, or an id is given and
+   * another mount or none is topmost at `target`, nothing is done, and it gives undefined.
    */
   unmountLeavingNow(target: Bytes, mountID: bigint | undefined, flags: number): Promise<number | undefined>
   fsopen(type: string, flags: number): Promise<number>

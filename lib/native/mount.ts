@@ -193,7 +193,8 @@ export async function unmount(target: Bytes, options: { readonly detach?: boolea
  * As {@link unmount}, and as far as the mount table and EBUSY go all of it; but the file system that was mounted ends
  * with the descriptor that this gives: for an overlay that is the sync of its upper's file system, nine tenths of what
  * unmounting takes. Close it on the pool ({@link OwnedFd.closeAsync}). Until then the upper is in use. In the calling
- * thread. Undefined, and nothing is undone, when `mountID` is given and is not what is mounted there.
+ * thread. Undefined, and nothing is undone, when `mountID` is given and is not what is mounted there, or nothing is, or
+ * it can be in one place only: {@link unmount} then says what is the matter, or does it.
  */
 export async function unmountLeaving(target: Bytes, mountID?: bigint): Promise<OwnedFd | undefined> {
   const fd = await binding.unmountLeavingNow(target, mountID, MNT.UMOUNT_NOFOLLOW)

@@ -27,8 +27,7 @@ export async function commitContainer(
   const config = applyChanges(parentConfig.config ?? {}, changes)
   const tag = ref === undefined ? undefined : parseTag(ref)
   const withSignal = signal === undefined ? {} : { signal }
-  // The lock keeps rm away; it is held for the unpack, since what is unpacked are the container's own folders.
-  return withSubject(store, id, async () => {
+  const derive = async () => {
     expectContainer(store, entry)
     const parent = mount.parent === undefined ? undefined : await readLayer(store.paths, mount.parent)
     return deriveImage(store, {
@@ -51,5 +50,7 @@ export async function commitContainer(
         }),
       ...withSignal,
     })
-  })
+  }
+  // The lock keeps rm away; it is held for the unpack, since what is unpacked are the container's own folders.
+  return withSubject(store, id, derive, signal)
 }

@@ -8,7 +8,7 @@ import { deleteContainer } from './container-db.ts'
 import { type ContainerEntry, expectContainer } from './container-entry.ts'
 import type { StoreContext } from './context.ts'
 import { dropHoldsFolder, endHold, reapHolds } from './hold-end.ts'
-import { withKeptLock } from './lock.ts'
+import { withSharedLock } from './lock.ts'
 import { mergedPath } from './mounting.ts'
 
 /**
@@ -30,8 +30,8 @@ export async function removeContainer(store: StoreContext, entry: ContainerEntry
   await store.refuseBesideDockerd()
   await store.prepare()
   const lock = join(store.paths.locks, id)
-  // Without waiting for a mount that is ending: it ends as well over files in the trash.
-  await withKeptLock(lock, async () => {
+  // Without waiting for a mount that this process is ending: it can end just as well with its files in the trash.
+  await withSharedLock(lock, async () => {
     expectContainer(store, entry)
     await endMounts(store, entry)
     failpoint('container.remove.before-entry')

@@ -18,8 +18,8 @@ export interface EndOptions {
 
 /** How a hold's mount is undone. */
 export interface UndoOptions extends EndOptions {
-  /** Undoes the mount at the driver's place without waiting for its end; false where it could not, and nothing is undone. */
-  readonly leave?: () => Promise<boolean>
+  /** Unmounts at the driver's place without waiting for the end; false where it could not, and nothing is undone. */
+  readonly beginUnmount?: () => Promise<boolean>
 }
 
 /**
@@ -46,14 +46,14 @@ async function sharing(paths: StorePaths, subject: string, hold: Hold): Promise<
 }
 
 /** Unmounts what the hold is about, in whichever namespace; what is not there any more is fine. */
-async function undoMount(content: HoldContent, { force = false, leave }: UndoOptions): Promise<void> {
+async function undoMount(content: HoldContent, { force = false, beginUnmount }: UndoOptions): Promise<void> {
   const place = here()
   const { path, namespace, kind } = content
   if (path === undefined || content.bootID !== place.bootID) return
   if (namespace === place.namespace) {
-    const isLeft = kind === 'merged' && !force ? leave : undefined
+    const begin = kind === 'merged' && !force ? beginUnmount : undefined
     await unlessBusy(path, async () => {
-      if ((await isLeft?.()) !== true) await unmountOurs(content, path, force)
+      if ((await begin?.()) !== true) await unmountOurs(content, path, force)
     })
     if (kind === 'merged') removeMountPoint(path)
     return

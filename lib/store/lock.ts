@@ -51,8 +51,8 @@ export async function withLock<T>(
   }
 }
 
-/** As {@link withLock}, but does not wait for what this process keeps the lock for. */
-export async function withKeptLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+/** As {@link withLock}, but beside what this process keeps the lock for. */
+export async function withSharedLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   const leave = await enter(path)
   try {
     const lock = sharedLock(path) ?? (await acquire(path, undefined, LONGEST_PAUSE))
@@ -62,12 +62,13 @@ export async function withKeptLock<T>(path: string, work: () => Promise<T>): Pro
   }
 }
 
-/** Keeps the lock at `path`, which the caller holds, until `ended` is settled, however soon the caller's work is done. */
+/** Keeps the lock at `path`, which the caller holds, until `ended` is settled: that may be after the caller's work. */
 export function keepLocked(path: string, ended: Promise<void>): void {
   const lock = locks.get(path)
   if (lock === undefined) throw new Error(`${path} is not locked`)
   lock.users++
-  lock.kept = ended.finally(() => release(path, lock))
+  const free = () => release(path, lock)
+  lock.kept = ended.then(free, free)
 }
 
 async function holding<T>(path: string, lock: Lock, work: () => T | Promise<T>): Promise<T> {

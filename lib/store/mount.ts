@@ -24,7 +24,8 @@ export class Mount implements AsyncDisposable {
   }
 
   /**
-   * Undoes the mount, unless another holder still has it. Idempotent; when it fails it may be called again.
+   * Undoes the mount, unless another holder still has it. Idempotent; when it fails it may be called again. With
+   * durability `none` the kernel may go on ending an overlay for a moment: Store.close waits for that.
    * @throws ERR_IN_USE while a process has files open in it or its working directory there, unless `force` detaches
    */
   unmount(options: { readonly force?: boolean } = {}): Promise<void> {

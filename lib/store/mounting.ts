@@ -40,9 +40,14 @@ interface Place {
 }
 
 /** Runs `work` holding the subject's lock, on a store that may be written to. */
-export async function withSubject<T>(store: StoreContext, name: string, work: () => Promise<T>): Promise<T> {
+export async function withSubject<T>(
+  store: StoreContext,
+  name: string,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   await store.prepare()
-  return withLock(join(store.paths.locks, name), work)
+  return withLock(join(store.paths.locks, name), work, signal)
 }
 
 /** Where the driver has the merged view of `driverID`. */
@@ -61,7 +66,7 @@ export async function mountSubject(
 ): Promise<Mount> {
   const place = placeOf(store, subject, request)
   await store.refuseBesideDockerd()
-  return withSubject(store, subject.name, async () => {
+  const make = async () => {
     await subject.expect()
     const live = await reapHolds(store.paths, subject.name)
     const { label, driverID, isReadOnly } = subject
@@ -76,7 +81,8 @@ export async function mountSubject(
     } finally {
       await root?.fd.closeAsync()
     }
-  })
+  }
+  return withSubject(store, subject.name, make, request.signal)
 }
 
 function placeOf(store: StoreContext, { driverID }: Subject, request: MountRequest): Place {
@@ -184,13 +190,13 @@ async function undoHold(
 ): Promise<void> {
   const lock = join(store.paths.locks, subject)
   const { driverID, mountID } = hold.content
-  const leave = async () => {
-    const ending = await store.driver.leave?.(driverID, BigInt(mountID))
+  const beginUnmount = async () => {
+    const ending = await store.driver.beginUnmount?.(driverID, BigInt(mountID))
     if (ending !== undefined) keepLocked(lock, ending.ended)
     return ending !== undefined
   }
   await withLock(lock, async () => {
-    await endHold(store.paths, subject, hold, { ...options, leave })
+    await endHold(store.paths, subject, hold, { ...options, beginUnmount })
     await release()
     await dropHoldsFolder(store.paths, subject)
   })

@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
 import type { Container } from '../../lib/store/container.ts'
+import { tryWithLock } from '../../lib/store/lock.ts'
 import type { Store } from '../../lib/store/store.ts'
 import { startChild } from '../helpers/child.ts'
 import { missing } from '../helpers/gates.ts'
@@ -18,21 +19,30 @@ watchLeaks(() => storeFolders)
 /** As many as Node's thread pool has by default. */
 const POOL = 4
 
+/** What lets the pool go on: a test that failed before has not. */
+let release = async (): Promise<void> => {}
+afterEach(() => release())
+
 /** Keeps all threads of the pool waiting, so that nothing ends there, until the function that is returned is called. */
 function stopPool(): () => Promise<void> {
   const dir = tempDir('fifos')
+  onTestFinished(() => dir[Symbol.dispose]())
   const paths = Array.from({ length: POOL }, (_, i) => join(dir.path, String(i)))
   execFileSync('mkfifo', paths)
   const waiting = paths.map((path) => open(path, 'r'))
-  const goOn = async () => {
+  release = async () => {
     for (const path of paths.splice(0)) execFileSync('sh', ['-c', ': >"$0"', path])
     for (const file of await Promise.all(waiting.splice(0))) await file.close()
   }
-  onTestFinished(async () => {
-    await goOn()
-    dir[Symbol.dispose]()
-  })
-  return goOn
+  return release
+}
+
+/** What a store does first it may need the pool for: loading modules, and looking at its file system. */
+async function useOnce(store: Store): Promise<void> {
+  const container = await store.containers.create('nginx:1')
+  await (await container.mount()).unmount()
+  await container.remove()
+  await store.driver.idle()
 }
 
 /** A store with a container, which was mounted, written to and unmounted while the pool stood still. */
@@ -42,10 +52,9 @@ async function unmounted(root = newRoot()): Promise<{
   readonly goOn: () => Promise<void>
 }> {
   const store = await openStore(root)
-  const image = await store.images.load(archiveOf(nginxImage()))
-  // Loads what removes: modules are read by the pool.
-  await (await store.containers.create(image)).remove()
-  const container = await store.containers.create(image)
+  await store.images.load(archiveOf(nginxImage()))
+  await useOnce(store)
+  const container = await store.containers.create('nginx:1')
   const mount = await container.mount()
   writeFileSync(join(mount.path ?? '', 'new'), 'content')
   const goOn = stopPool()
@@ -69,30 +78,46 @@ describe.skipIf(missing('canMount', 'hasBinding'))('the end of a mount', () => {
   })
 
   it('is waited for by who mounts again, through whichever store', async () => {
-    const { store, container, goOn } = await unmounted()
-    const other = await openStore(store.root)
-    const again = container.mount()
-    const elsewhere = other.containers.get(container.id).then((same) => same.mount())
-    expect(await settled(Promise.race([again, elsewhere]))).toBe(false)
+    const root = newRoot()
+    const other = await openStore(root)
+    await other.images.load(archiveOf(nginxImage()))
+    await useOnce(other)
+    const { store, container, goOn } = await unmounted(root)
+    const lock = join(root, 'overlaid/locks', container.id)
+    expect(await tryWithLock(lock, () => true)).toBeUndefined()
+    const same = await other.containers.get(container.id)
+    const mounting = [same.mount(), container.mount()]
+    expect(await settled(Promise.race(mounting))).toBe(false)
+    expect(mountsBelow(root)).toEqual([])
     await goOn()
-    for (const mount of await Promise.all([again, elsewhere])) {
+    for (const mount of await Promise.all(mounting)) {
       expect(readFileSync(join(mount.path ?? '', 'new'), 'utf8')).toBe('content')
       await mount.unmount()
     }
     await store.driver.idle()
   })
 
+  it('is not waited for any longer than a signal allows', async () => {
+    const { container, goOn } = await unmounted()
+    const abort = new AbortController()
+    const mounting = container.mount({ signal: abort.signal })
+    abort.abort(new Error('enough'))
+    await expect(mounting).rejects.toThrow('enough')
+    await goOn()
+  })
+
   it('is waited for by another process', async () => {
     const { store, container, goOn } = await unmounted()
     await using child = startChild(
       `const store = await Store.open(root, { durability: 'none' })
-       await say('open')
+       const { tryWithLock } = await lib('store/lock.js')
+       await say((await tryWithLock(lock, () => true)) === undefined)
        const mount = await (await store.containers.get(id)).mount()
        await say(mount.path)
        await store.close()`,
-      { root: store.root, id: container.id },
+      { root: store.root, id: container.id, lock: join(store.root, 'overlaid/locks', container.id) },
     )
-    expect(await child.heard()).toBe('open')
+    expect(await child.heard()).toBe(true)
     const mounted = child.heard()
     expect(await settled(mounted)).toBe(false)
     expect(mountsBelow(store.root)).toEqual([])

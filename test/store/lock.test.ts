@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { keepLocked, tryWithLock, withKeptLock, withLock } from '../../lib/store/lock.ts'
+import { keepLocked, tryWithLock, withLock, withSharedLock } from '../../lib/store/lock.ts'
 import { startChild } from '../helpers/child.ts'
 import { missing } from '../helpers/gates.ts'
 import { tempDir } from '../helpers/temp-dir.ts'
@@ -90,12 +90,13 @@ describe.skipIf(missing('hasBinding'))('a lock that is kept', () => {
     const path = lockPath()
     const { opened, open } = gate()
     await withLock(path, () => Promise.resolve(keepLocked(path, opened)))
-    const order: string[] = []
-    const waiting = withLock(path, () => Promise.resolve(order.push('waited')))
     expect(await tryWithLock(path, () => Promise.resolve())).toBeUndefined()
+    let isIn = false
+    const waiting = withLock(path, () => Promise.resolve((isIn = true)))
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
+    expect(isIn).toBe(false)
     open()
     await waiting
-    expect(order).toEqual(['waited'])
     expect(await tryWithLock(path, () => Promise.resolve(1))).toEqual({ value: 1 })
   })
 
@@ -105,7 +106,7 @@ describe.skipIf(missing('hasBinding'))('a lock that is kept', () => {
     await withLock(path, () => Promise.resolve(keepLocked(path, opened)))
     let inside = 0
     const enter = () =>
-      withKeptLock(path, async () => {
+      withSharedLock(path, async () => {
         expect(++inside).toBe(1)
         await new Promise(setImmediate)
         inside--
@@ -130,7 +131,7 @@ describe.skipIf(missing('hasBinding'))('a lock that is kept', () => {
     const { opened, open } = gate()
     await withLock(path, () => Promise.resolve(keepLocked(path, opened)))
     rmSync(path)
-    expect(await withKeptLock(path, () => Promise.resolve(existsSync(path)))).toBe(true)
+    expect(await withSharedLock(path, () => Promise.resolve(existsSync(path)))).toBe(true)
     open()
     expect(await withLock(path, () => Promise.resolve('in'))).toBe('in')
   })

@@ -1,14 +1,17 @@
 /**
  * The ends of mounts that are undone already. Of an overlay that is a sync of its upper's file system, all of it, of
  * what everyone wrote there: nine tenths of the time that unmounting takes. Who asked for nothing to be synced need not
- * wait for it.
+ * wait for it. A process that is killed leaves the rest to the kernel, which takes it up after the process's locks are
+ * gone: then another overlay may be on the upper while the old one, which nobody uses any more, is being synced.
  */
 import type { OwnedFd } from '../../native/fd.ts'
 import { mountGate } from '../../native/gate.ts'
 import { unmountLeaving } from '../../native/mount.ts'
 
-/** Each takes a thread of the pool. */
+/** Each takes a thread of the pool, which all drivers of a process share. */
 const MAX_ENDINGS = 3
+
+let endings = 0
 
 /** A mount that is undone, and not quite ended. */
 export interface Ending {
@@ -18,8 +21,8 @@ export interface Ending {
 
 export class Endings {
   readonly #running = new Map<string, Promise<void>>()
-  /** The last that was needed again before its end: whoever does so once does so again, and gains nothing by it. */
-  #wantedSoon: string | undefined
+  /** The layer that began last: who mounts one again and again waits for its end before the next, and gains nothing. */
+  #last: string | undefined
   /** The last, until it is told. */
   #failure: { readonly error: unknown } | undefined
 
@@ -28,19 +31,24 @@ export class Endings {
    * Undefined, and nothing is undone, where it is another; also where others mount or unmount, or many are ending:
    * whoever has to wait for them may as well wait for the sync.
    */
-  async leave(id: string, target: string, mountID?: bigint): Promise<Ending | undefined> {
-    const isFull = this.#running.size === MAX_ENDINGS
-    if (isFull || this.#running.has(id) || id === this.#wantedSoon) return undefined
+  async begin(id: string, target: string, mountID?: bigint): Promise<Ending | undefined> {
+    if (endings >= MAX_ENDINGS || this.#running.has(id) || id === this.#last) return undefined
     const unmounting = mountGate.now(() => unmountLeaving(target, mountID))
     if (unmounting === undefined) return undefined
+    endings++
     // What keeps it from being unmounted is told to the caller.
     const left = unmounting.then(
       (rest) => this.#end(rest),
       () => undefined,
     )
-    const ended = left.finally(() => this.#running.delete(id))
+    const ended = left.finally(() => {
+      endings--
+      this.#running.delete(id)
+    })
     this.#running.set(id, ended)
-    return (await unmounting) === undefined ? undefined : { ended }
+    if ((await unmounting) === undefined) return undefined
+    this.#last = id
+    return { ended }
   }
 
   async #end(rest: OwnedFd | undefined): Promise<void> {
@@ -53,10 +61,7 @@ export class Endings {
 
   /** Waits until nothing is left of the mount of `id`. */
   async of(id: string): Promise<void> {
-    const ending = this.#running.get(id)
-    if (ending === undefined) return
-    this.#wantedSoon = id
-    await ending
+    await this.#running.get(id)
   }
 
   /** As {@link of}, of all. @throws what failed since it was last asked */

@@ -58,8 +58,8 @@ export abstract class HomeDriver {
     await this.mounts.put(id, options.force === true)
   }
 
-  async leave(id: string, mountID: bigint): Promise<Ending | undefined> {
-    return await this.mounts.leave(id, mountID)
+  async beginUnmount(id: string, mountID: bigint): Promise<Ending | undefined> {
+    return await this.mounts.beginUnmount(id, mountID)
   }
 
   async open(id: string, options: OpenOptions = {}): Promise<DetachedMount> {

@@ -77,10 +77,10 @@ export class Mounts {
     return await this.#driver.openMount(id, options)
   }
 
-  /** See Driver.leave; whatever is mounted there where no mount is named. */
-  async leave(id: string, mountID?: bigint): Promise<Ending | undefined> {
+  /** See Driver.beginUnmount; whatever is mounted there where no mount is named. */
+  async beginUnmount(id: string, mountID?: bigint): Promise<Ending | undefined> {
     const merged = this.#driver.mergedPath(id)
-    return this.#driver.endsLater === true ? await this.#endings.leave(id, merged, mountID) : undefined
+    return this.#driver.endsLater === true ? await this.#endings.begin(id, merged, mountID) : undefined
   }
 
   /** Waits until what was mounted of `id` has ended: its upper can be used elsewhere then. */
@@ -114,7 +114,7 @@ export class Mounts {
 
   async #unmount(id: string, merged: string, force: boolean): Promise<void> {
     await unlessGone(merged, async () => {
-      if (force || (await this.leave(id)) === undefined) await unmount(merged, { detach: force })
+      if (force || (await this.beginUnmount(id)) === undefined) await unmount(merged, { detach: force })
     })
     removeMountPoint(merged)
     // A forced one may be busy for as long as it likes.

@@ -201,16 +201,16 @@ function byDescriptor({ layers, parameters }: Plan): FsParameter[] {
 function byName({ request: { home }, layers, names, parameters }: Plan): FsParameter[] {
   const directory = (key: string, path: Bytes, value: Bytes): FsParameter =>
     fits(value) ? { key, value } : { key, path, byName: true }
-  const above = (key: string, path: Bytes): FsParameter =>
-    directory(key, path, escapeValue(absolute(home, path)))
+  const above = (key: string, path: Bytes, name: Bytes | undefined): FsParameter =>
+    directory(key, path, name ?? escapeValue(absolute(home, path)))
   const { lowers, upper, work } = layers
   return [
     ...parameters.map(toParameter),
     ...(names === undefined
       ? lowers.map((path) => directory('lowerdir+', path, absolute(home, path)))
       : [{ key: 'lowerdir+', values: joinEnded(names.lowers) }]),
-    ...(upper === undefined ? [] : [above('upperdir', upper)]),
-    ...(work === undefined ? [] : [above('workdir', work)]),
+    ...(upper === undefined ? [] : [above('upperdir', upper, names?.upper)]),
+    ...(work === undefined ? [] : [above('workdir', work, names?.work)]),
   ]
 }
 

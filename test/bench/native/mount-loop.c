@@ -3,13 +3,10 @@
 //
 //     mount-loop fd|name|driver|record|path HOME UPPER WORK MERGED COUNT LOWER...
 //
-// fd:     by descriptors.
-// name:   by absolute names, as the library does where they fit.
-// driver: the same, and what the library's driver looks at before and after.
-// record: as name, with a small locked file that says so, from before the mount is attached until
-// it
-//         is gone.
-// path:   mount(2) with one string of names relative to HOME, as moby does.
+// By descriptors (fd); by absolute names, as the library does where they fit (name); so, and with
+// what the library's driver looks at before and after (driver); by names with a small locked file
+// that says so, from before the mount is attached until it is gone (record); by mount(2) with one
+// string of names relative to HOME, as moby does (path).
 //
 // Prints the nanoseconds of each mount + unmount, one a line.
 #define _GNU_SOURCE
