@@ -231,10 +231,13 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a session', () => {
     const { id } = await json<Identified>(root, 'import', '-i', file, 'flat:latest')
     const image = { names: ['flat:latest'], layers: [{ diffID }] }
     expect(await json(root, 'inspect', 'flat')).toMatchObject({ id, ...image })
-    expect(await overlaid(root, ['import', 'flat:latest'], { input: rootfs })).toMatchObject({ status: 0 })
-    expect(await json(root, 'inspect', 'flat')).toMatchObject(image)
-    const { bytes } = await overlaid(root, ['export', 'flat:latest'])
-    expect(bytes.equals(rootfs)).toBe(true)
+    const other = join(fs.dir, 'imported')
+    expect(await overlaid(other, ['import', 'flat:latest'], { input: rootfs })).toMatchObject({ status: 0 })
+    expect(await json(other, 'inspect', 'flat')).toMatchObject(image)
+    for (const at of [root, other]) {
+      const { bytes } = await overlaid(at, ['export', 'flat:latest'])
+      expect(bytes.equals(rootfs)).toBe(true)
+    }
   })
 
   it.each(['docker', 'oci'])('saves images for others to load: %s', async (format) => {
