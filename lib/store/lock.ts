@@ -41,25 +41,20 @@ export async function withLock<T>(
   signal?: AbortSignal,
   longestPause: number = LONGEST_PAUSE,
 ): Promise<T> {
-  const leave = await enter(path, signal)
-  try {
-    await unlessAborted(locks.get(path)?.kept ?? Promise.resolve(), signal)
-    const lock = await acquire(path, signal, longestPause)
-    return await holding(path, lock, work)
-  } finally {
-    leave()
+  const take = async () => {
+    const kept = locks.get(path)?.kept
+    if (kept !== undefined) await unlessAborted(kept, signal)
+    return holding(path, await acquire(path, signal, longestPause), work)
   }
+  return inTurn(path, take, signal)
 }
 
 /** As {@link withLock}, but beside what this process keeps the lock for. */
 export async function withSharedLock<T>(path: string, work: () => Promise<T>): Promise<T> {
-  const leave = await enter(path)
-  try {
+  return inTurn(path, async () => {
     const lock = sharedLock(path) ?? (await acquire(path, undefined, LONGEST_PAUSE))
-    return await holding(path, lock, work)
-  } finally {
-    leave()
-  }
+    return holding(path, lock, work)
+  })
 }
 
 /** Keeps the lock at `path`, which the caller holds, until `ended` is settled: that may be after the caller's work. */
@@ -99,13 +94,10 @@ export async function tryWithLock<T>(
   work: () => T | Promise<T>,
 ): Promise<{ value: T } | undefined> {
   if (queues.has(path)) return undefined
-  const leave = await enter(path)
-  try {
+  return inTurn(path, async () => {
     const lock = await tryAcquire(path)
     return lock === undefined ? undefined : { value: await holding(path, lock, work) }
-  } finally {
-    leave()
-  }
+  })
 }
 
 /**
@@ -132,6 +124,16 @@ export async function withReadLock<T>(
     return { value: await work() }
   } finally {
     await binding.ofdLock(fd, 'unlock').finally(() => closeSync(fd))
+  }
+}
+
+/** Runs `work` after this process's earlier users of `path`, and before its later ones. */
+async function inTurn<T>(path: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  const leave = await enter(path, signal)
+  try {
+    return await work()
+  } finally {
+    leave()
   }
 }
 
