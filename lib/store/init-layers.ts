@@ -22,16 +22,17 @@ const MAX_KEPT = 64
 /** What the driver keeps of an image's init layer, by the id of the layer below it. */
 export type InitEntries = Map<string, readonly Entry[]>
 
-type Context = Pick<StoreContext, 'driver' | 'initEntries'>
-
 /** Whether {@link fillInitLayer} needs no mount for an init layer on `parent`: it is known what one has. */
-export function isFilledUnmounted({ driver, initEntries }: Context, parent: string | undefined): boolean {
-  return parent !== undefined && driver.ownFolder !== undefined && initEntries.has(parent)
+export function isFilledUnmounted(
+  { initEntries }: Pick<StoreContext, 'initEntries'>,
+  parent: string | undefined,
+): boolean {
+  return parent !== undefined && initEntries.has(parent)
 }
 
 /** Fills the init layer `id`, which was just made on `parent`. */
 export async function fillInitLayer(
-  { driver, initEntries }: Context,
+  { driver, initEntries }: Pick<StoreContext, 'driver' | 'initEntries'>,
   id: string,
   parent: string | undefined,
 ): Promise<void> {

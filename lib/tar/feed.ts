@@ -69,7 +69,6 @@ class Feeder {
       this.#scan(piece)
       await abortable(this.#catchUp(MAX_BEHIND), signal)
       await afterPiece?.()
-      signal?.throwIfAborted()
     }
     this.#scanner.finish(this.#rest.length)
     await this.#catchUp(0)
