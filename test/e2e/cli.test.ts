@@ -1,5 +1,4 @@
 /** A session with the built command, verb by verb, on real mounts. */
-import { createHash } from 'node:crypto'
 import {
   closeSync,
   existsSync,
@@ -16,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { missing } from '../helpers/gates.ts'
 import { loopFileSystem, type LoopFileSystem } from '../helpers/loopfs.ts'
 import { mountsBelow } from '../../lib/driver-suite/leaks.ts'
-import { ociFiles, writeFiles } from '../helpers/image.ts'
+import { ociFiles, sha256, writeFiles } from '../helpers/image.ts'
 import { json, overlaid } from './support/command.ts'
 import { api, bothImages, web } from './support/images.ts'
 
@@ -227,9 +226,8 @@ describe.skipIf(missing('canMount', 'hasBinding'))('a session', () => {
   it('imports a root file system as an image', async () => {
     const file = join(fs.dir, 'rootfs.tar')
     const rootfs = readFileSync(file)
-    const diffID = `sha256:${createHash('sha256').update(rootfs).digest('hex')}`
     const { id } = await json<Identified>(root, 'import', '-i', file, 'flat:latest')
-    const image = { names: ['flat:latest'], layers: [{ diffID }] }
+    const image = { names: ['flat:latest'], layers: [{ diffID: sha256(rootfs) }] }
     expect(await json(root, 'inspect', 'flat')).toMatchObject({ id, ...image })
     const other = join(fs.dir, 'imported')
     expect(await overlaid(other, ['import', 'flat:latest'], { input: rootfs })).toMatchObject({ status: 0 })
