@@ -90,6 +90,9 @@ function makeImage(image: string, size: number, [command = '', ...args]: readonl
 
 function handle(top: string, dir: string, image: string | undefined, mount: () => void): LoopFileSystem {
   let mounted = true
+  // Another one after each mount: whoever makes a file system meanwhile may take the number.
+  const source = (): string => run('findmnt', '-n', '-o', 'SOURCE', '--mountpoint', dir).trim()
+  let device = source()
   const dispose = (): void => {
     if (!mounted) return
     run('umount', dir)
@@ -98,13 +101,16 @@ function handle(top: string, dir: string, image: string | undefined, mount: () =
   }
   return {
     dir,
-    device: run('findmnt', '-n', '-o', 'SOURCE', '--mountpoint', dir).trim(),
+    get device() {
+      return device
+    },
     ...(image === undefined ? {} : { image }),
     remount: (options) => void run('mount', '-o', `remount,${options}`, dir),
     offline: (work) => {
       run('umount', dir)
       work(image ?? dir)
       mount()
+      device = source()
     },
     dispose,
     [Symbol.dispose]: dispose,
